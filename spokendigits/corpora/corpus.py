@@ -1,0 +1,62 @@
+"""`Corpus`: a table of clips and where it came from."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from spokendigits.errors import CourseError
+
+COLUMNS = ["path", "digit", "speaker", "take"]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One row a clip, and what a reader must know of its origin.
+
+    `table` has the columns `path` (relative to `root`, forward slashes), `digit` (int, 0-9), `speaker` (str) and
+    `take` (int), then facts about the speaker under names such as `gender`, `accent`, `age` (missing: NA).
+    Rows are sorted by speaker, digit, take and numbered 0..n-1.
+    """
+
+    name: str
+    root: Path
+    table: pd.DataFrame
+    title: str
+    licence: str
+    source: str
+    synthetic: bool = False
+    notes: tuple[str, ...] = field(default=())  # what `read` repaired, or what a reader should know
+
+    def __post_init__(self):
+        missing = [column for column in COLUMNS if column not in self.table.columns]
+        if missing:
+            raise CourseError(f"{self.root}: the corpus table lacks the column(s) {', '.join(missing)}.")
+        if self.table.empty:
+            raise CourseError(f"{self.root}: no clips found. Check the folder, or fetch the corpus again.")
+        table = self.table.sort_values(["speaker", "digit", "take", "path"], kind="stable").reset_index(drop=True)
+        object.__setattr__(self, "table", table)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def label(self) -> str:
+        """The name to show wherever the corpus is seen or heard: synthetic speech says so."""
+        return f"{self.title} (synthetic speech)" if self.synthetic else self.title
+
+    @property
+    def speakers(self) -> list[str]:
+        """Speaker names, sorted."""
+        return sorted(self.table["speaker"].unique())
+
+    def with_takes(self, takes: int | None) -> "Corpus":
+        """The same corpus with only the first `takes` takes of each speaker and digit (None: all)."""
+        if takes is None:
+            return self
+        rank = self.table.groupby(["speaker", "digit"])["take"].rank(method="first")
+        return replace(self, table=self.table[rank <= takes])
+
+    def file(self, row: int) -> Path:
+        """The audio file of one row."""
+        return self.root / self.table["path"].iloc[row]

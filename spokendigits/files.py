@@ -1,0 +1,95 @@
+"""Where the course keeps its files, and how it writes them: whole or not at all."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+
+def home() -> Path:
+    """The folder that holds `data/` and `runs/`.
+
+    `SPOKENDIGITS_HOME` if set, else the checkout this package is imported from, else the working folder
+    (an installed package, as on Colab). Notebooks have their own working folder, so it decides nothing
+    when there is a checkout.
+    """
+    if given := os.environ.get("SPOKENDIGITS_HOME"):
+        return Path(given).expanduser().resolve()
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+def data_folder() -> Path:
+    """Where corpora and decoded clips are kept."""
+    return home() / "data"
+
+
+def runs_folder() -> Path:
+    """Where runs are kept, one folder each."""
+    return home() / "runs"
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; renames it to `path` on success, removes it on any failure.
+
+    A reader of `path` sees the old file or the whole new one, never a half. The temporary name keeps the suffix.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """As `atomic_file`, for a folder: what stood at `path` is replaced only when the new one is whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    old = temporary.with_name(temporary.name + "-old")
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path | str, value) -> None:
+    """Writes `value` as indented JSON, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path | str):
+    """Reads a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_yaml(path: Path | str, value) -> None:
+    """Writes `value` as YAML in the order given, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(yaml.safe_dump(value, sort_keys=False), encoding="utf-8")
+
+
+def sha256(path: Path | str) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
