@@ -1,0 +1,134 @@
+"""The book: staged apart from the checkout, built by jupyter-book with warnings as errors.
+
+This module is also the book's own small Sphinx extension (`setup`, below).
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from spokendigits.errors import CourseError
+from spokendigits.files import atomic_folder, read_json
+
+SHORTEST_ALT_TEXT = 20  # characters: shorter is a label, not a description
+
+
+def build(notebooks: Path | str, target: Path | str, results: dict[str, str] | None = None) -> Path:
+    """Builds the book from executed notebooks and returns the path of its first page.
+
+    `notebooks` is a folder that holds the five executed notebooks; nothing is executed here. The pages go to
+    `target`/html, which is replaced only when the new book is whole. `results` gives the prose its numbers: a flat
+    dict of strings, shown where a page says `{{ name }}` (None: "prose" in book/results/fast.json).
+    Raises CourseError with jupyter-book's own warnings: one is enough to fail.
+    """
+    source = Path(__file__).resolve().parent.parent
+    if not (source / "_config.yml").is_file() or not (source / "book").is_dir():
+        raise CourseError(f"{source}: no _config.yml and book/ here. Build the book from a checkout of the repository.")
+    with tempfile.TemporaryDirectory(prefix="spokendigits-book-") as folder:
+        stage = Path(folder).resolve()
+        _stage(source, Path(notebooks), stage, _results(source, results))
+        _run_jupyter_book(stage)
+        made = stage / "_build" / "html"
+        missing = [page for page in pages(stage) if not (made / f"{page}.html").is_file()]
+        if missing:  # builds have been green with no page at all
+            raise CourseError(f"The book lacks the page(s) {', '.join(missing)}, though jupyter-book reported success.")
+        html = Path(target) / "html"
+        with atomic_folder(html) as temporary:
+            shutil.copytree(made, temporary, dirs_exist_ok=True)
+    return html / "index.html"
+
+
+def pages(folder: Path | str) -> list[str]:
+    """The pages that `folder`/_toc.yml lists, in order, without a suffix: `book/index`, `notebooks/01_data`, ..."""
+    toc = yaml.safe_load((Path(folder) / "_toc.yml").read_text(encoding="utf-8"))
+    chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    return [toc["root"], *chapters]
+
+
+def _results(source: Path, results: dict[str, str] | None) -> dict[str, str]:
+    """The numbers of the prose: those given or the stored run's, and those that the original experiment recorded."""
+    folder = source / "book" / "results"
+    if results is None:
+        if not (folder / "fast.json").is_file():
+            raise CourseError(f"{folder / 'fast.json'}: missing, so pages have no numbers to show. Run `make outputs`.")
+        results = read_json(folder / "fast.json")["prose"]
+    return read_json(folder / "seed.json")["prose"] | results
+
+
+def _stage(source: Path, notebooks: Path, stage: Path, results: dict[str, str]) -> None:
+    """Copies what the book is made of, and nothing else, into `stage`."""
+    shutil.copytree(source / "book", stage / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__", ".*"))
+    shutil.copy(source / "_toc.yml", stage)
+    config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
+    config["parse"]["myst_substitutions"] = results
+    (stage / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    (stage / "notebooks").mkdir()
+    for page in pages(stage):
+        if page.startswith("notebooks/"):
+            notebook = notebooks / f"{page.removeprefix('notebooks/')}.ipynb"
+            if not notebook.is_file():
+                raise CourseError(f"{notebook}: missing, and _toc.yml lists it. Run the notebooks: `spokendigits run`.")
+            shutil.copy(notebook, stage / "notebooks")
+
+
+def _run_jupyter_book(stage: Path) -> None:
+    """Runs jupyter-book on `stage` in a process of its own: Sphinx changes the logging of the one it runs in."""
+    entry = "from jupyter_book.cli.main import main; main()"
+    options = ["--path-output", str(stage), "-W", "-n", "--keep-going"]
+    command = [sys.executable, "-c", entry, "build", str(stage), *options]
+    done = subprocess.run(
+        command, cwd=stage, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+    )
+    output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).replace(f"{stage}/", "")
+    warnings = [line.strip() for line in output.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
+    if done.returncode or warnings:
+        said = warnings or output.strip().splitlines()[-10:]
+        raise CourseError("The book was not built: mend what jupyter-book says, then build again.\n" + "\n".join(said))
+
+
+def setup(app) -> dict:
+    """Registers the extension with Sphinx (named under `extra_extensions` in _config.yml)."""
+    app.connect("doctree-read", _set_alt_texts)
+    app.connect("html-page-context", _add_lab_button, priority=502)  # the theme makes its launch buttons at 501
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _set_alt_texts(app, doctree) -> None:
+    """Gives every figure among the outputs its own alt text.
+
+    The course's figures carry it as their plain text, beside the picture. myst-nb knows one alt text a cell, taken from
+    the cell's metadata, and a cell may show several figures.
+    """
+    from docutils import nodes
+    from sphinx.util import logging
+
+    for bundle in doctree.findall(nodes.container):
+        if bundle.get("nb_element") != "mime_bundle":
+            continue
+        plain = [part.astext() for part in bundle.children if part.get("mime_type") == "text/plain"]
+        alt = " ".join(" ".join(plain).split()).strip("'\"")
+        for image in bundle.findall(nodes.image):
+            if len(alt) < SHORTEST_ALT_TEXT or alt.startswith("<"):
+                message = f"a figure among the outputs has no description, only {alt!r}. Give its plain text one sentence."
+                logging.getLogger(__name__).warning(message, location=bundle)
+            image["alt"] = alt
+
+
+def _add_lab_button(app, pagename, templatename, context, doctree) -> None:
+    """Adds JupyterLab, as `make lab` starts it, to the launch buttons of a notebook's page."""
+    for group in context.get("header_buttons", []):
+        if group.get("label") == "launch-buttons":
+            group["buttons"].append(
+                {
+                    "type": "link",
+                    "text": "JupyterLab",
+                    "tooltip": "Open in JupyterLab on this computer, once `make lab` has started it",
+                    "icon": "fas fa-flask",
+                    "url": f"http://localhost:8888/lab/tree/{pagename}.ipynb",
+                }
+            )

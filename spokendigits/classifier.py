@@ -1,0 +1,169 @@
+"""`Classifier`: waveforms in, logits out; a frontend and a timm backbone."""
+
+import json
+import warnings
+from pathlib import Path
+
+import httpx
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from spokendigits.errors import CourseError
+from spokendigits.files import atomic_file, sha256, write_json
+from spokendigits.frontend import LogMel
+from spokendigits.recipe import Recipe
+
+DIGITS = 10
+RANDOM_WEIGHTS = (
+    "ImageNet weights could not be had, so this backbone starts from RANDOM weights. "
+    "That is no transfer learning: expect lower accuracy than with the pretrained backbone."
+)
+
+
+class Classifier(nn.Module):
+    """Waveforms [batch, samples] (float in -1..1, or int16) to logits [batch, 10].
+
+    `weights` says where the backbone started: "imagenet", "none", or a file's name and digest.
+    """
+
+    def __init__(self, recipe: Recipe, backbone: nn.Module | None = None, weights: str = "none"):
+        super().__init__()
+        self.recipe = recipe
+        self.weights = weights
+        self.frontend = LogMel(recipe)
+        self.backbone = backbone if backbone is not None else _create(recipe)
+
+    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+        return self.backbone(self.frontend(waveform))
+
+    def save(self, path: Path | str) -> str:
+        """Writes all weights and the recipe as safetensors, and the file's SHA-256 beside it; returns the digest."""
+        path = Path(path)
+        metadata = {"recipe": json.dumps(self.recipe.to_dict()), "weights": self.weights, "format": "pt"}
+        with atomic_file(path) as temporary:
+            save_file({name: value.contiguous() for name, value in self.state_dict().items()}, temporary, metadata)
+            digest = sha256(temporary)
+        write_json(_digest_file(path), {"sha256": digest})
+        return digest
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Classifier":
+        """Reads what `save` wrote, in evaluation mode. A file that changed since is refused."""
+        path = Path(path)
+        _check_digest(path)
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+            recipe = Recipe().but(**json.loads(metadata["recipe"]))
+            classifier = cls(recipe, weights=metadata.get("weights", "none"))
+            classifier.load_state_dict(load_file(path))
+        except (SafetensorError, KeyError, RuntimeError, OSError) as error:
+            raise CourseError(f"{path}: not a classifier of this course ({_first_line(error)}). Train it again.") from None
+        return classifier.eval()
+
+
+def create(recipe: Recipe, progress: bool = True) -> Classifier:
+    """A new classifier as the recipe's `weights` says.
+
+    "imagenet": the backbone's published weights, from the Hugging Face hub or its cache; CourseError if they cannot be
+    had. "none": random. "auto": ImageNet if it can be had, else random with a warning. Else a file: the weights of a
+    backbone (timm's names) or of a classifier saved by this course.
+    """
+    torch.manual_seed(recipe.seed)
+    if recipe.weights == "none":
+        return Classifier(recipe)
+    if recipe.weights not in ("auto", "imagenet"):
+        return Classifier(recipe, _from_file(recipe), f"{Path(recipe.weights).name} {sha256(recipe.weights)[:12]}")
+    try:
+        return Classifier(recipe, _pretrained(recipe, _imagenet_file(recipe)), "imagenet")
+    except (OSError, HfHubHTTPError, httpx.HTTPError) as error:
+        if recipe.weights == "imagenet":
+            raise CourseError(
+                f"ImageNet weights of {recipe.backbone} could not be had ({type(error).__name__}: {_first_line(error)}). "
+                "Connect to the network once, or set weights to 'auto', 'none' or a file."
+            ) from None
+    warnings.warn(RANDOM_WEIGHTS, stacklevel=2)
+    return Classifier(recipe)
+
+
+def _imagenet_file(recipe: Recipe) -> Path:
+    """The published checkpoint: from the hub's cache, else from the hub. OSError if neither has it."""
+    repository = timm.get_pretrained_cfg(recipe.backbone).hf_hub_id
+    if repository is None:
+        raise CourseError(f"recipe: timm publishes no weights for {recipe.backbone!r}; set weights to 'none' or a file.")
+    try:
+        path = hf_hub_download(repository, "model.safetensors", local_files_only=True)
+    except LocalEntryNotFoundError:
+        if HF_HUB_OFFLINE:
+            raise
+        # Ask once: with no network the hub's client would try again for three quarters of a minute.
+        httpx.head(ENDPOINT, timeout=5.0)
+        path = hf_hub_download(repository, "model.safetensors")
+    path = Path(path)
+    # The cache names a large file by the SHA-256 that the hub announced for it.
+    announced = path.resolve().name
+    if len(announced) == 64 and sha256(path) != announced:
+        raise CourseError(f"{path}: its SHA-256 is not the one that the hub announced. Delete the file and try again.")
+    return path
+
+
+def _pretrained(recipe: Recipe, path: Path) -> nn.Module:
+    # timm sums the three input channels of published weights into one, and leaves their 1,000 outputs out.
+    return _create(recipe, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+
+
+def _create(recipe: Recipe, pretrained: bool = False, **options) -> nn.Module:
+    if not timm.is_model(recipe.backbone.split(".")[0]):
+        raise CourseError(f"recipe: timm knows no backbone {recipe.backbone!r}. `timm.list_models()` lists them.")
+    return timm.create_model(
+        recipe.backbone,
+        pretrained=pretrained,
+        in_chans=1,
+        num_classes=DIGITS,
+        global_pool=recipe.pool,
+        drop_rate=recipe.dropout,
+        **options,
+    )
+
+
+def _from_file(recipe: Recipe) -> nn.Module:
+    path = Path(recipe.weights)
+    if not path.is_file():
+        raise CourseError(f"weights: {recipe.weights!r} is none of auto, imagenet, none, and no file of that name exists.")
+    _check_digest(path)
+    if path.suffix != ".safetensors":
+        raise CourseError(f"{path}: weights are read from safetensors files only (others can run code when opened).")
+    try:
+        with safe_open(path, "pt") as file:
+            names = list(file.keys())
+        if any(name.startswith("backbone.") for name in names):
+            backbone = _create(recipe)
+            state = {name.removeprefix("backbone."): value for name, value in load_file(path).items() if name.startswith("backbone.")}
+            backbone.load_state_dict(state)
+            return backbone
+        return _pretrained(recipe, path)
+    except (SafetensorError, RuntimeError, KeyError) as error:
+        raise CourseError(f"{path}: does not fit {recipe.backbone} ({_first_line(error)}).") from None
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_name(path.stem + ".sha256.json")
+
+
+def _check_digest(path: Path) -> None:
+    if not path.is_file():
+        raise CourseError(f"{path}: no such checkpoint. Train first.")
+    if _digest_file(path).is_file():
+        expected = json.loads(_digest_file(path).read_text())["sha256"]
+        if sha256(path) != expected:
+            raise CourseError(f"{path}: its SHA-256 is not the one written beside it: damaged or changed. Train it again.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,137 @@
+"""`predict` gives one table; metrics with intervals are functions of that table."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score
+from tqdm import tqdm
+
+from spokendigits.classifier import DIGITS, Classifier
+from spokendigits.clips import Clips
+from spokendigits.corpora.corpus import Corpus
+
+PROBABILITIES = [f"p{digit}" for digit in range(DIGITS)]
+
+
+def losses(logits: torch.Tensor, target: torch.Tensor, kind: str) -> torch.Tensor:
+    """The loss of each clip, [batch], from logits and targets [batch, 10].
+
+    "bce" is the mean over ten yes-or-no answers, as in the seed experiment; "cross_entropy" is one choice among ten.
+    """
+    if kind == "bce":
+        return F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(dim=1)
+    return F.cross_entropy(logits, target, reduction="none")
+
+
+def probabilities(logits: torch.Tensor, kind: str) -> torch.Tensor:
+    """Logits [batch, 10] to probabilities that sum to 1.
+
+    "bce" trains ten separate answers; they are divided by their sum, because exactly one digit was said.
+    """
+    if kind == "bce":
+        each = logits.double().sigmoid()
+        return each / each.sum(dim=1, keepdim=True)
+    return logits.double().softmax(dim=1)
+
+
+def predict(
+    classifier: Classifier, clips: Clips, corpus: Corpus, rows: np.ndarray, batch_size: int = 128, progress: bool = True
+) -> pd.DataFrame:
+    """The predictions table, one row for each of `rows`.
+
+    Columns: clip (row of the corpus), path, digit, speaker, take, predicted, p0..p9, loss (the recipe's), and the facts of the
+    speaker that the corpus has.
+    """
+    device = next(classifier.parameters()).device
+    recipe = classifier.recipe
+    found, lost = [], []
+    classifier.eval()
+    with torch.inference_mode(), torch.autocast(device.type, enabled=recipe.mixed_precision_inference, dtype=torch.bfloat16):
+        for first in tqdm(range(0, len(rows), batch_size), desc="predict", unit="batch", disable=not progress):
+            part = rows[first : first + batch_size]
+            logits = classifier(torch.from_numpy(clips.audio[part]).to(device)).float()
+            target = F.one_hot(torch.from_numpy(corpus.table["digit"].to_numpy()[part]), DIGITS).float()
+            found.append(probabilities(logits, recipe.loss).cpu().numpy())
+            lost.append(losses(logits, target.to(device), recipe.loss).cpu().numpy())
+    table = corpus.table.iloc[rows].copy()
+    table.insert(0, "clip", rows)
+    chances = np.concatenate(found)
+    table.insert(5, "predicted", chances.argmax(axis=1))
+    for digit, name in enumerate(PROBABILITIES):
+        table.insert(6 + digit, name, chances[:, digit])
+    table.insert(16, "loss", np.concatenate(lost))
+    return table.reset_index(drop=True)
+
+
+def accuracy(table: pd.DataFrame) -> float:
+    """Share of clips whose most probable digit is the true one."""
+    return float((table["digit"] == table["predicted"]).mean())
+
+
+def roc_auc(table: pd.DataFrame) -> float:
+    """Area under the ROC curve: each digit against the rest, then the mean over digits that occur (NaN if only one does)."""
+    digit = table["digit"].to_numpy()
+    present = [k for k in range(DIGITS) if 0 < (digit == k).sum() < len(digit)]
+    return float(np.mean([roc_auc_score(digit == k, table[f"p{k}"]) for k in present])) if present else float("nan")
+
+
+def metrics(table: pd.DataFrame) -> dict[str, float]:
+    """accuracy, roc_auc, log_loss (of the probabilities) and loss (the mean of the training loss)."""
+    chances = table[PROBABILITIES].to_numpy()
+    return {
+        "loss": float(table["loss"].mean()),
+        "roc_auc": roc_auc(table),
+        "accuracy": accuracy(table),
+        "log_loss": float(log_loss(table["digit"], chances / chances.sum(axis=1, keepdims=True), labels=range(DIGITS))),
+    }
+
+
+def interval(
+    table: pd.DataFrame,
+    statistic: Callable[[pd.DataFrame], float] = accuracy,
+    rounds: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """A bootstrap interval that respects speakers: draws speakers with replacement, then clips of each.
+
+    Clips of one speaker are alike, so drawing clips alone would promise too much. With one speaker only clips are drawn,
+    and the interval says nothing about other voices.
+    """
+    random = np.random.default_rng(seed)
+    groups = [np.asarray(rows) for rows in table.groupby("speaker").indices.values()]
+    values = []
+    for _ in range(rounds):
+        drawn = random.integers(len(groups), size=len(groups))
+        rows = np.concatenate([random.choice(groups[g], len(groups[g])) for g in drawn])
+        values.append(statistic(table.iloc[rows]))
+    tail = (1 - level) / 2
+    return float(np.nanquantile(values, tail)), float(np.nanquantile(values, 1 - tail))
+
+
+def recall_by(table: pd.DataFrame, column: str, level: float = 0.95) -> pd.DataFrame:
+    """Share of clips recognised for each value of `column` (digit, speaker, gender …), worst first.
+
+    Columns: clips, right, recall, low, high: Wilson's interval, which stays sensible near 100 % and for few clips.
+    """
+    right = table["digit"] == table["predicted"]
+    out = right.groupby(table[column]).agg(["size", "sum"]).rename(columns={"size": "clips", "sum": "right"})
+    out["recall"] = out["right"] / out["clips"]
+    bounds = [binomtest(int(k), int(n)).proportion_ci(level, "wilson") for k, n in zip(out["right"], out["clips"], strict=True)]
+    out["low"], out["high"] = [b.low for b in bounds], [b.high for b in bounds]
+    return out.sort_values(["recall", "clips"], kind="stable")
+
+
+def confusions(table: pd.DataFrame) -> pd.DataFrame:
+    """The confusion matrix [10, 10]: a row for each digit said, a column for each digit predicted, counts of clips."""
+    counts = confusion_matrix(table["digit"], table["predicted"], labels=range(DIGITS))
+    return pd.DataFrame(counts, index=pd.RangeIndex(DIGITS, name="said"), columns=pd.RangeIndex(DIGITS, name="predicted"))
+
+
+def mistakes(table: pd.DataFrame) -> pd.DataFrame:
+    """The clips that were misread, largest loss first."""
+    return table[table["digit"] != table["predicted"]].sort_values("loss", ascending=False, kind="stable")

@@ -1,0 +1,101 @@
+"""Folds of a corpus: random (the seed's), by speaker, and published."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from spokendigits.corpora.corpus import Corpus
+from spokendigits.errors import CourseError
+
+# Becker et al. (arXiv 1807.03418) publish five speaker-disjoint folds for digits (audiomnist/train/splits.py in
+# their repository): three groups train, the next validates, the one after tests.
+AUDIOMNIST_GROUPS = {
+    "A": (28, 56, 7, 19, 35, 1, 6, 16, 23, 34, 46, 53),
+    "B": (36, 57, 9, 24, 37, 2, 8, 17, 29, 39, 48, 54),
+    "C": (43, 58, 14, 25, 38, 3, 10, 20, 30, 40, 49, 55),
+    "D": (12, 47, 59, 15, 27, 41, 4, 11, 21, 31, 44, 50),
+    "E": (26, 52, 60, 18, 32, 42, 5, 13, 22, 33, 45, 51),
+}
+FSDD_TEST_TAKES = range(5)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of the corpus table: `train`, `validation` and, for published folds, `test` (else empty)."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    def shared_speakers(self, corpus: Corpus) -> list[str]:
+        """Speakers that are heard in training and again in validation or test."""
+        speaker = corpus.table["speaker"]
+        held_out = np.concatenate([self.validation, self.test])
+        return sorted(set(speaker.iloc[self.train]) & set(speaker.iloc[held_out]))
+
+
+def split(corpus: Corpus, how: str = "random", folds: int = 5, fold: int = 4, seed: int = 0) -> Split:
+    """Splits a corpus.
+
+    how: "random" draws folds by clip, each with its share of every digit: the same voices are on both sides.
+    "speaker" draws folds by speaker: no voice is on both sides. "published" takes the corpus's own: AudioMNIST's five
+    speaker-disjoint folds with a test part, FSDD's takes 0-4 (speakers shared). `fold` is the one held out.
+    """
+    if not 0 <= fold < folds:
+        raise CourseError(f"split: fold {fold} of {folds} folds; folds count from 0.")
+    rows = np.arange(len(corpus))
+    if how == "random":
+        return _held_out(rows, _random_fold(corpus, folds, fold, seed))
+    if how == "speaker":
+        parts = _held_out(rows, _speaker_fold(corpus, folds, fold, seed))
+    elif how == "published":
+        parts = _published(corpus, fold)
+        if corpus.name == "fsdd":
+            return parts
+    else:
+        raise CourseError(f"split: unknown kind {how!r}; known: random, speaker, published.")
+    if shared := parts.shared_speakers(corpus):
+        raise CourseError(f"split: {how} should hold speakers apart, but {', '.join(shared)} are on both sides.")
+    return parts
+
+
+def _held_out(rows: np.ndarray, validation: np.ndarray) -> Split:
+    return Split(np.setdiff1d(rows, validation), validation, rows[:0])
+
+
+def _random_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarray:
+    digit = corpus.table["digit"].to_numpy()
+    counts = np.bincount(digit, minlength=10)
+    if counts[counts > 0].min() < folds:
+        raise CourseError(
+            f"split: digit {counts.argmin()} has {counts.min()} clips, too few for {folds} folds. Record more, or ask for fewer folds."
+        )
+    parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(digit, digit)
+    return np.sort(list(parts)[fold][1])
+
+
+def _speaker_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarray:
+    speakers = np.array(corpus.speakers)
+    if len(speakers) < folds:
+        raise CourseError(
+            f"split: {len(speakers)} speaker(s) cannot be held apart in {folds} folds. Ask for fewer folds, or use the random split."
+        )
+    held_out = np.array_split(np.random.default_rng(seed).permutation(speakers), folds)[fold]
+    return np.flatnonzero(corpus.table["speaker"].isin(held_out))
+
+
+def _published(corpus: Corpus, fold: int) -> Split:
+    if corpus.name == "fsdd":
+        return _held_out(np.arange(len(corpus)), np.flatnonzero(corpus.table["take"].isin(FSDD_TEST_TAKES)))
+    if corpus.name != "audiomnist":
+        raise CourseError(f"split: no published folds for {corpus.name}; use 'random' or 'speaker'.")
+    if fold > 4:
+        raise CourseError(f"split: AudioMNIST publishes folds 0-4, not {fold}.")
+    order = [list(AUDIOMNIST_GROUPS)[(fold + step) % 5] for step in range(5)]
+    speaker = corpus.table["speaker"].astype(int)
+
+    def part(*groups: str) -> np.ndarray:
+        return np.flatnonzero(speaker.isin([number for group in groups for number in AUDIOMNIST_GROUPS[group]]))
+
+    return Split(part(*order[:3]), part(order[3]), part(order[4]))
