@@ -1,0 +1,42 @@
+# make run · make test · make book · make lab · make outputs
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: setup run test book lab outputs clean
+.DEFAULT_GOAL := run
+
+run: $(READY)
+	$(BIN)/spokendigits run
+
+test: $(READY)
+	$(BIN)/ruff check spokendigits tests
+	$(BIN)/ruff format --check spokendigits tests
+	$(BIN)/python -m pytest tests
+	$(BIN)/python -m tests.notebooks
+
+book: $(READY)
+	$(BIN)/spokendigits book
+
+lab: $(READY)
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+# Renews the outputs stored in the notebooks, and book/results/fast.json.
+outputs: $(READY)
+	$(BIN)/python -c "from spokendigits import course; course.store_outputs()"
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, not {v[0]}.{v[1]}. Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	$(PYTHON) -m venv $(VENV)
+	# uv installs the same lock five times as fast as pip.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $(READY)
+
+# What was made, but not the data or the runs.
+clean:
+	rm -rf _build _stage .pytest_cache .ruff_cache

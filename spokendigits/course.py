@@ -1,0 +1,196 @@
+"""Runs the notebooks in order with papermill, and gathers what they found."""
+
+import hashlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+
+import spokendigits
+from spokendigits.errors import CourseError
+from spokendigits.files import atomic_file, read_json, runs_folder, write_json
+from spokendigits.recipe import Recipe, check_names
+
+LANES = {"fast": "fast", "full": "seed"}  # lane: preset of the recipe
+FAST_TAKES = {"synthetic": 2, "audiomnist": 3}  # enough to learn from in minutes; other corpora are small enough whole
+DEFAULTS = {"corpus": "synthetic", "lane": "fast", "run": ""}
+STATE = "course.json"
+
+
+def recipe(lane: str, corpus: str) -> Recipe:
+    """The recipe of a lane for a corpus: `fast` takes minutes on a CPU, `full` is the seed experiment's size."""
+    check_names([lane], list(LANES), "unknown lane")
+    takes = FAST_TAKES.get(corpus) if lane == "fast" else None
+    return Recipe.preset(LANES[lane]).but(corpus=corpus, takes=takes)
+
+
+def run_folder(run: str, lane: str, corpus: str) -> Path:
+    """The folder of a run, `runs/<run>`; without a name, `runs/<lane>-<corpus>`."""
+    name = run or f"{lane}-{Path(corpus).name}"
+    if Path(name).name != name or name in (".", ".."):
+        raise CourseError(f"run: {name!r} is no name for a folder. Use letters, digits, '-' and '_'.")
+    return runs_folder() / name
+
+
+def notebooks_folder() -> Path:
+    """The notebooks of the checkout; CourseError where only the package is installed."""
+    folder = Path(__file__).resolve().parent.parent / "notebooks"
+    if not folder.is_dir():
+        raise CourseError("the notebooks are not here: clone the course's repository and run this inside it.")
+    return folder
+
+
+def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: Path | None = None) -> Path:
+    """Executes all notebooks in order into `runs/<name>/notebooks` and returns `runs/<name>`.
+
+    Nothing starts before all names are checked. Notebooks that were done, and have not changed since, are not run again,
+    so the same command continues after a failure. Raises CourseError that shows the failing cell.
+    """
+    recipe(lane, corpus)
+    folder = run_folder(name, lane, corpus)
+    paths = sorted((source or notebooks_folder()).glob("[0-9][0-9]_*.ipynb"))
+    given = {"corpus": corpus, "lane": lane, "run": name}
+    # A default is left to the notebook, so that its page shows no second parameter cell that says the same.
+    parameters = {key: value for key, value in given.items() if value != DEFAULTS[key]}
+    for path in paths:
+        check_parameters(path, parameters)
+    state = claim(folder, given)
+    for number, path in enumerate(paths, 1):
+        digest = hashlib.sha256(path.read_bytes() + spokendigits.__version__.encode()).hexdigest()
+        target = folder / "notebooks" / path.name
+        if state["done"].get(path.name) == digest and target.is_file():
+            print(f"[{number}/{len(paths)}] {path.stem}: done before", flush=True)
+            continue
+        # What comes later stands on this one.
+        state["done"] = {done: value for done, value in state["done"].items() if done < path.name}
+        print(f"[{number}/{len(paths)}] {path.stem} …", end=" ", flush=True)
+        started = time.perf_counter()
+        execute(path, target, parameters)
+        seconds = time.perf_counter() - started
+        print(f"{seconds:.0f} s", flush=True)
+        state["done"][path.name] = digest
+        state["seconds"][path.name] = round(seconds, 1)
+        write_json(folder / STATE, state)
+    return folder
+
+
+def claim(folder: Path, parameters: dict) -> dict:
+    """The state kept in a run's folder, new or from before; CourseError if the folder is something else's."""
+    if (folder / STATE).is_file():
+        state = read_json(folder / STATE)
+        if state["parameters"] != parameters:
+            raise CourseError(f"{folder} holds a run with {state['parameters']}, not {parameters}. Choose another --name, or delete that folder.")
+        return state
+    # Notebooks opened by hand leave their trainings here too; those may be used again.
+    if folder.is_dir() and any(entry.name not in ("random", "speaker") and entry.suffix not in (".csv", ".json") for entry in folder.iterdir()):
+        raise CourseError(f"{folder} holds something that is no run of this course. Choose another --name.")
+    state = {"parameters": parameters, "done": {}, "seconds": {}}
+    write_json(folder / STATE, state)
+    return state
+
+
+def check_parameters(path: Path, parameters: dict) -> None:
+    """CourseError if a notebook lacks one of the parameters: papermill would only write a log line."""
+    import papermill
+
+    check_names(parameters, list(papermill.inspect_notebook(str(path))), f"{path.name}: unknown parameter")
+
+
+def execute(path: Path, target: Path, parameters: dict) -> None:
+    """Executes one notebook into `target`. If a cell fails, `target` keeps its old content and the failed copy lies beside it."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    failed = target.with_suffix(".failed.ipynb")
+    with atomic_file(target) as temporary:
+        try:
+            papermill.execute_notebook(
+                str(path), str(temporary), parameters, cwd=str(path.parent), kernel_name="python3", progress_bar=False, log_output=False
+            )
+        except PapermillExecutionError as error:
+            os.replace(temporary, failed)
+            raise CourseError(
+                f"{path.name}: cell {error.cell_index} failed with {error.ename}: {error.evalue}\n\n{_indent(error.source)}\n\n"
+                f"The executed copy: {failed}. After mending it, the same command continues from here."
+            ) from None
+        notebook = nbformat.read(temporary, as_version=4)
+        tidy(notebook)
+        nbformat.write(notebook, temporary)
+    failed.unlink(missing_ok=True)
+
+
+def tidy(notebook) -> None:
+    """Takes out what differs from run to run: papermill's paths and times, and all but the last state of progress bars."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                lines = output.text.split("\n")
+                output.text = "\n".join(line.rstrip("\r").split("\r")[-1] for line in lines)
+
+
+def _indent(source: str) -> str:
+    return "\n".join(f"    {line}" for line in source.splitlines())
+
+
+def results(folder: Path) -> dict:
+    """What a run found and what made it; `prose` holds the same as text for the book's pages."""
+    found = read_json(folder / "metrics.json")
+    trained = {split: read_json(folder / split / "run.json") for split in ("random", "speaker")}
+    state = read_json(folder / STATE)
+    made = trained["random"]
+    seconds = sum(state["seconds"].values())
+
+    def percent(split: str) -> str:
+        score = found[split]
+        return f"{score['accuracy']:.1%} (95 % interval {score['low']:.1%} to {score['high']:.1%})".replace("%", " %").replace("95  %", "95 %")
+
+    prose = {
+        "lane": state["parameters"]["lane"],
+        "corpus": made["corpus"],
+        "clips": f"{made['clips_train'] + made['clips_validation']:,}",
+        "accuracy_random": percent("random"),
+        "accuracy_speaker": percent("speaker"),
+        "roc_auc_random": f"{found['random']['roc_auc']:.5f}",
+        "roc_auc_speaker": f"{found['speaker']['roc_auc']:.5f}",
+        "weights": "ImageNet" if made["weights"] == "imagenet" else "random" if made["weights"] == "none" else made["weights"],
+        "warning": made["warning"] or "The backbone started from published weights, as in the seed experiment.",
+        "device": made["device"],
+        "training_seconds": f"{sum(one['seconds'] for one in trained.values()):.0f}",
+        "seconds": f"{seconds:.0f}",
+        "version": made["versions"]["spokendigits"],
+        "torch": made["versions"]["torch"],
+        "date": made["finished"][:10],
+    }
+    return {"prose": prose, "metrics": found, "trained": trained, "course": state}
+
+
+def store_outputs() -> None:
+    """Runs the fast lane afresh and stores its outputs in the notebooks, and its results for the book (`make outputs`)."""
+    checkout = notebooks_folder().parent
+    with tempfile.TemporaryDirectory() as fresh:
+        os.environ["SPOKENDIGITS_HOME"] = fresh
+        folder = run()
+        for path in sorted((folder / "notebooks").glob("*.ipynb")):
+            with atomic_file(notebooks_folder() / path.name) as temporary:
+                temporary.write_bytes(path.read_bytes())
+        write_json(checkout / "book" / "results" / "fast.json", results(folder))
+
+
+def build_book(folder: Path) -> Path:
+    """Builds the book from a run's executed notebooks; returns its first page."""
+    from spokendigits import book
+
+    print("book …", end=" ", flush=True)
+    started = time.perf_counter()
+    index = book.build(folder / "notebooks", folder / "book", results(folder)["prose"])
+    print(f"{time.perf_counter() - started:.0f} s", flush=True)
+    return index
+
+

@@ -1,0 +1,267 @@
+"""One function a figure. Each returns a matplotlib figure that carries its own alt text."""
+
+import io
+from collections.abc import Sequence
+
+import librosa
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from spokendigits.evaluation import PROBABILITIES
+from spokendigits.recipe import Recipe
+
+# Okabe and Ito's palette, told apart with any kind of colour vision.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
+SOUND = "magma"
+plt.rcParams.update(
+    {
+        "figure.dpi": 96,
+        "figure.facecolor": "white",  # a white card, so that axis labels stay readable on a dark page
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 10,
+        "legend.frameon": False,
+    }
+)
+
+
+def describe(fig: Figure, alt: str) -> Figure:
+    """Gives a figure its alt text: what is shown, and what to see in it. Use it as the last line of a cell.
+
+    Jupyter then stores the text beside the picture, as its text form; the book makes it the image's alt attribute.
+    """
+    plt.close(fig)  # otherwise Jupyter would show it a second time
+
+    def bundle(include=None, exclude=None) -> dict:
+        png = io.BytesIO()
+        fig.savefig(png, format="png", bbox_inches="tight", metadata={"Software": None})
+        return {"image/png": png.getvalue(), "text/plain": alt}
+
+    fig._repr_mimebundle_ = bundle
+    return fig
+
+
+def figure(width: float = 8.0, height: float = 3.0, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, np.ndarray | Axes]:
+    """`plt.subplots` in the course's size (inches), with room for labels."""
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
+
+
+def draw_waveform(ax: Axes, audio: np.ndarray, sample_rate: int) -> None:
+    """Draws a waveform [n] against seconds."""
+    ax.plot(np.arange(len(audio)) / sample_rate, audio, color=BLUE, linewidth=0.6)
+    ax.set(xlabel="seconds", ylabel="amplitude", xlim=(0, len(audio) / sample_rate))
+
+
+def draw_mel(ax: Axes, picture: np.ndarray, recipe: Recipe, axes: bool = True):
+    """Draws a log-mel picture [n_mels, frames] in decibels; returns the image, for a colour bar."""
+    image = ax.imshow(picture, origin="lower", aspect="auto", cmap=SOUND, interpolation="nearest")
+    ax.spines[:].set_visible(False)
+    if not axes:
+        ax.set(xticks=[], yticks=[])
+        return image
+    seconds = np.linspace(0, recipe.seconds, 5)
+    ax.set_xticks(seconds * recipe.sample_rate / recipe.hop, [f"{s:g}" for s in seconds])
+    ax.set(xlabel="seconds", ylabel="mel bin")
+    return image
+
+
+def waveforms(clips: Sequence[np.ndarray], titles: Sequence[str], sample_rate: int) -> Figure:
+    """Waveforms below one another on one scale."""
+    fig, axes = figure(8, 1.5 * len(clips), len(clips), 1, sharex=True, sharey=True, squeeze=False)
+    for ax, audio, title in zip(axes[:, 0], clips, titles, strict=True):
+        draw_waveform(ax, audio, sample_rate)
+        ax.set(title=title, xlabel="")
+    axes[-1, 0].set_xlabel("seconds")
+    axes[-1, 0].set_xlim(0, max(map(len, clips)) / sample_rate)
+    return describe(fig, f"Waveforms of {', '.join(titles)}: amplitude against time. Loud stretches are the vowels.")
+
+
+def durations(seconds: pd.Series, limit: float) -> Figure:
+    """A histogram of clip lengths, with the recipe's clip length as a line."""
+    fig, ax = figure(8, 2.6)
+    sns.histplot(x=seconds, bins=40, color=BLUE, ax=ax)
+    ax.axvline(limit, color=ORANGE)
+    ax.annotate(f"the recipe's clip: {limit:g} s", (limit, 0.9), xycoords=("data", "axes fraction"), ha="right", color=ORANGE,
+                xytext=(-5, 0), textcoords="offset points")  # fmt: skip
+    ax.set(xlabel="length of a recording in seconds", ylabel="clips", xlim=(0, None))
+    alt = (
+        f"Histogram of recording lengths: half are shorter than {seconds.median():.2f} s, the longest is {seconds.max():.2f} s; "
+        f"a line marks the recipe's clip of {limit:g} s."
+    )
+    return describe(fig, alt)
+
+
+def speakers(table: pd.DataFrame) -> Figure:
+    """Clips of each speaker, coloured by gender where it is known."""
+    counts = table.groupby("speaker").size()
+    gender = table.groupby("speaker")["gender"].first() if "gender" in table else pd.Series("unknown", counts.index)
+    gender = gender.fillna("unknown")
+    fig, ax = figure(8, 2.4)
+    for kind, colour in (("female", ORANGE), ("male", BLUE), ("unknown", GREY)):
+        shown = counts.where(gender == kind, 0)
+        if shown.any():
+            ax.bar(counts.index, shown, color=colour, label=f"{kind} ({(gender == kind).sum()})", width=0.8)
+    ax.set(xlabel="speaker", ylabel="clips")
+    ax.tick_params(axis="x", rotation=90, labelsize=7)
+    ax.legend(ncols=3, loc="upper left", bbox_to_anchor=(0, 1.2))
+    groups = ", ".join(f"{n} {kind}" for kind, n in gender.value_counts().items())
+    return describe(fig, f"Bar chart of clips per speaker for {len(counts)} speakers ({groups}): from {counts.min()} to {counts.max()} clips each.")
+
+
+def split_map(table: pd.DataFrame, splits: dict) -> Figure:
+    """One row a split, one column a speaker: the share of each speaker's clips that is held out."""
+    names = sorted(table["speaker"].unique())
+    share = {}
+    for name, parts in splits.items():
+        held_out = np.zeros(len(table), bool)
+        held_out[np.concatenate([parts.validation, parts.test])] = True
+        share[name] = pd.Series(held_out).groupby(table["speaker"].to_numpy()).mean()
+    fig, ax = figure(8, 0.9 + 0.5 * len(splits))
+    sns.heatmap(pd.DataFrame(share, index=names).T, cmap="cividis", vmin=0, vmax=1, linewidths=0.5, ax=ax,
+                cbar_kws={"label": "share held out"}, xticklabels=len(names) <= 70)  # fmt: skip
+    ax.set(xlabel="speaker", ylabel="")
+    ax.tick_params(axis="x", labelsize=6, rotation=90)
+    ax.tick_params(axis="y", rotation=0)
+    mixed = [name for name in splits if share[name].between(0, 1, inclusive="neither").any()]
+    apart = [name for name in splits if name not in mixed]
+    alt = (
+        f"Map of the share of each speaker's clips that is held out. In the {' and '.join(mixed) or 'no'} split, speakers are on both sides; "
+        f"in the {' and '.join(apart) or 'no'} split, each speaker is wholly on one side."
+    )
+    return describe(fig, alt)
+
+
+def mel_pictures(pictures: np.ndarray, titles: Sequence[str], recipe: Recipe) -> Figure:
+    """A grid of log-mel pictures [n, n_mels, frames], four in a row, on one colour scale."""
+    rows = -(-len(pictures) // 4)
+    fig, axes = figure(8, 2.2 * rows, rows, 4, squeeze=False)
+    low, high = np.min(pictures), np.max(pictures)
+    for ax in axes.flat[len(pictures) :]:
+        ax.set_visible(False)
+    for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
+        draw_mel(ax, picture, recipe, axes=False).set_clim(low, high)
+        ax.set_title(title, fontsize=9)
+    return describe(fig, f"{len(pictures)} log-mel pictures, time from left to right, low tones at the bottom: {'; '.join(titles)}.")
+
+
+def filters(weights: dict[str, np.ndarray], sample_rate: int) -> Figure:
+    """Mel filters {title: [n_mels, frequencies]}: every eighth one, and how many are empty."""
+    fig, axes = figure(8, 2.2 * len(weights), len(weights), 1, sharex=True, squeeze=False)
+    notes = []
+    for ax, (title, bank) in zip(axes[:, 0], weights.items(), strict=True):
+        hertz = np.linspace(0, sample_rate / 2, bank.shape[1])
+        for i, row in enumerate(bank[::8]):
+            ax.plot(hertz, row / max(row.max(), 1e-12), color=[BLUE, ORANGE, GREEN][i % 3], linewidth=1)
+        empty = int((bank.max(axis=1) == 0).sum())
+        notes.append(f"{title}: {empty} of {len(bank)} are empty")
+        ax.set(title=notes[-1], ylabel="weight", yticks=[0, 1])
+    axes[-1, 0].set_xlabel("hertz")
+    return describe(fig, f"Every eighth mel filter as a triangle over frequency, narrow at low tones and wide at high ones. {'; '.join(notes)}.")
+
+
+def curves(steps: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """The seed experiment's four charts: learning rate, training loss, validation loss, validation ROC-AUC."""
+    fig, axes = figure(8, 5, 2, 2)
+    axes[0, 0].plot(steps["step"], steps["learning_rate"], color=BLUE)
+    axes[0, 0].set(title="learning rate", xlabel="step", ylim=(0, None))
+    axes[0, 1].plot(steps["step"], steps["loss"], color=BLUE, linewidth=0.8)
+    axes[0, 1].set(title="training loss of each batch", xlabel="step", yscale="log")
+    for ax, column, title in ((axes[1, 0], "loss", "validation loss"), (axes[1, 1], "roc_auc", "validation ROC-AUC")):
+        ax.plot(history["epoch"], history[column], "o-", color=ORANGE)
+        ax.set(title=title, xlabel="epoch", xticks=history["epoch"])
+    axes[1, 0].set_yscale("log")
+    axes[1, 1].ticklabel_format(useOffset=False)
+    alt = (
+        f"Four charts over training. The learning rate falls along half a cosine to zero. The training loss falls from {steps['loss'].iloc[0]:.2f} "
+        f"to {steps['loss'].iloc[-10:].mean():.4f}. The validation loss ends at {history['loss'].iloc[-1]:.4f}, the validation ROC-AUC at "
+        f"{history['roc_auc'].iloc[-1]:.4f}."
+    )
+    return describe(fig, alt)
+
+
+def confusion(counts: pd.DataFrame) -> Figure:
+    """The confusion matrix, from `evaluation.confusions`."""
+    fig, ax = figure(6, 4.8)
+    sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", square=True, linewidths=0.5, cbar_kws={"label": "clips"}, ax=ax)
+    ax.set(xlabel="predicted digit", ylabel="digit that was said")
+    ax.tick_params(axis="y", rotation=0)
+    wrong = counts.to_numpy() * (1 - np.eye(len(counts), dtype=int))
+    said, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
+    most = f"The most frequent mistake: {said} read as {predicted}, {wrong.max()} times." if wrong.max() else "There are no mistakes."
+    return describe(fig, f"Confusion matrix of ten digits. {np.trace(counts.to_numpy())} of {counts.to_numpy().sum()} clips lie on the diagonal. {most}")
+
+
+def recall(table: pd.DataFrame, by: str) -> Figure:
+    """Recall with its interval for each digit or speaker, from `evaluation.recall_by`, worst at the top."""
+    shown = table.iloc[:20][::-1]
+    fig, ax = figure(8, 0.8 + 0.24 * len(shown))
+    centre = shown["recall"] * 100
+    ax.errorbar(centre, range(len(shown)), xerr=[centre - shown["low"] * 100, shown["high"] * 100 - centre], fmt="o", color=BLUE,
+                ecolor=GREY, capsize=2)  # fmt: skip
+    ax.set_yticks(range(len(shown)), [f"{name}  ({clips} clips)" for name, clips in shown["clips"].items()])
+    ax.set(xlabel="clips recognised, in per cent, with 95 % interval", ylabel=by)
+    worst = table.iloc[0]
+    alt = (
+        f"Recall by {by}, with intervals; the worst are at the top. {by} {table.index[0]} is worst with {worst['recall']:.1%} of {worst['clips']:.0f} "
+        "clips. With few clips the intervals are wide."
+    )
+    return describe(fig, alt)
+
+
+def predictions(pictures: np.ndarray, table: pd.DataFrame, recipe: Recipe) -> Figure:
+    """The seed's picture of predictions: mel pictures [n, n_mels, frames] with loss, true and predicted digit, probability."""
+    fig, axes = figure(8, 2.6 * -(-len(table) // 4), -(-len(table) // 4), 4, squeeze=False)
+    for ax in axes.flat[len(table) :]:
+        ax.set_visible(False)
+    for ax, picture, row in zip(axes.flat, pictures, table.itertuples(), strict=False):
+        draw_mel(ax, picture, recipe, axes=False)
+        right = row.digit == row.predicted
+        chance = getattr(row, f"p{row.predicted}")
+        ax.set_title(f"said {row.digit}, read {row.predicted}\nprobability {chance:.2f}\nloss {row.loss:.4f}", fontsize=9,
+                     color="black" if right else ORANGE)  # fmt: skip
+    wrong = int((table["digit"] != table["predicted"]).sum())
+    return describe(fig, f"{len(table)} log-mel pictures with the digit said, the digit read, its probability and the loss; {wrong} of them are misread.")
+
+
+def card(audio: np.ndarray, picture: np.ndarray, row: pd.Series, recipe: Recipe) -> Figure:
+    """One clip as a card: waveform, log-mel picture and the ten probabilities."""
+    fig, (left, middle, right) = figure(8, 2.2, 1, 3, width_ratios=[1.2, 1.2, 1])
+    draw_waveform(left, audio, recipe.sample_rate)
+    draw_mel(middle, picture, recipe)
+    chances = row[PROBABILITIES].to_numpy(float)
+    colours = [GREEN if digit == row["digit"] else ORANGE if digit == row["predicted"] else GREY for digit in range(10)]
+    right.barh(range(10), chances, color=colours)
+    right.set(yticks=range(10), xlim=(0, 1), xlabel="probability", ylabel="digit")
+    right.invert_yaxis()
+    title = f"said {row['digit']} by speaker {row['speaker']}, read as {row['predicted']}"
+    fig.suptitle(title, fontsize=10)
+    alt = f"Waveform, log-mel picture and probabilities of a clip: {title} with probability {chances[row['predicted']]:.2f}; the true digit got {chances[row['digit']]:.2f}."
+    return describe(fig, alt)
+
+
+def comparison(scores: pd.DataFrame) -> Figure:
+    """Scores of several evaluations side by side; a row each with accuracy, low, high (shares), by name."""
+    fig, ax = figure(8, 0.9 + 0.45 * len(scores))
+    centre = scores["accuracy"] * 100
+    ax.errorbar(centre, range(len(scores)), xerr=[centre - scores["low"] * 100, scores["high"] * 100 - centre], fmt="o", markersize=8,
+                color=BLUE, ecolor=GREY, capsize=3)  # fmt: skip
+    ax.set_yticks(range(len(scores)), scores.index)
+    ax.set(xlabel="accuracy in per cent, with 95 % interval", ylim=(-0.6, len(scores) - 0.4))
+    ax.invert_yaxis()
+    parts = [f"{name} {row.accuracy:.1%} (95 % interval {row.low:.1%} to {row.high:.1%})" for name, row in scores.iterrows()]
+    return describe(fig, f"Accuracy with intervals: {'; '.join(parts)}.")
+
+
+def spectrogram(power: np.ndarray, sample_rate: int, hop: int) -> Figure:
+    """A power spectrogram [frequencies, frames] in decibels below its loudest point."""
+    fig, ax = figure(8, 3)
+    image = ax.imshow(librosa.power_to_db(power, ref=np.max), origin="lower", aspect="auto", cmap=SOUND,
+                      extent=(0, power.shape[1] * hop / sample_rate, 0, sample_rate / 2))  # fmt: skip
+    ax.set(xlabel="seconds", ylabel="hertz")
+    fig.colorbar(image, label="decibels")
+    return describe(fig, "Spectrogram: time to the right, frequency upwards, brightness in decibels. Voiced sounds show as stacked horizontal stripes, the harmonics.")
