@@ -46,14 +46,18 @@ def run(options) -> int:
 
 
 def train(options) -> int:
-    from spokendigits import course, corpora
+    from spokendigits import corpora, course
     from spokendigits.clips import make_clips
     from spokendigits.files import runs_folder
     from spokendigits.recipe import Recipe
     from spokendigits.splits import split
     from spokendigits.training import train_or_load
 
-    recipe = Recipe.from_yaml(options.recipe) if options.recipe else course.recipe(options.lane, options.corpus or "synthetic")
+    recipe = (
+        Recipe.from_yaml(options.recipe)
+        if options.recipe
+        else course.recipe(options.lane, options.corpus or "synthetic")
+    )
     if options.corpus:
         recipe = recipe.but(corpus=options.corpus)
     if options.split:
@@ -104,7 +108,9 @@ def build_book(options) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line: one sub-command a task."""
-    top = argparse.ArgumentParser(prog="spokendigits", description="The course Spoken Digits: data, notebooks, training, book.")
+    top = argparse.ArgumentParser(
+        prog="spokendigits", description="The course Spoken Digits: data, notebooks, training, book."
+    )
     top.add_argument("--version", action="version", version=f"spokendigits {__version__}")
     commands = top.add_subparsers(dest="command", required=True)
 
@@ -117,12 +123,20 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(fetch, "make or download a corpus")
     sub.add_argument("corpus", help="synthetic, fsdd or audiomnist")
-    sub.add_argument("--source", help="a local folder or zip to take it from; for audiomnist also github, h2o or huggingface")
+    sub.add_argument(
+        "--source", help="a local folder or zip to take it from; for audiomnist also github, h2o or huggingface"
+    )
     sub.add_argument("--verify", action="store_true", help="check every file")
 
     sub = command(run, "run the notebooks in order, then build the book")
-    sub.add_argument("--corpus", default="synthetic", help="synthetic, fsdd, audiomnist, or a folder with recordings (default: %(default)s)")
-    sub.add_argument("--lane", default="fast", help="fast: minutes on a CPU; full: the seed's size (default: %(default)s)")
+    sub.add_argument(
+        "--corpus",
+        default="synthetic",
+        help="synthetic, fsdd, audiomnist, or a folder with recordings (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--lane", default="fast", help="fast: minutes on a CPU; full: the seed's size (default: %(default)s)"
+    )
     sub.add_argument("--name", default="", help="folder under runs/ (default: LANE-CORPUS)")
     sub.add_argument("--no-book", dest="book", action="store_false", help="stop after the notebooks")
 
@@ -150,7 +164,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped. Nothing half-done was kept; the same command continues from the last whole step.", file=sys.stderr)
+        print(
+            "\nstopped. Nothing half-done was kept; the same command continues from the last whole step.",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         # `spokendigits … | head` closes the pipe early; Python would complain once more while it ends.
@@ -159,7 +176,10 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
-        print(f"error: {error.filename or 'disk'}: {error.strerror}. Free some space or set SPOKENDIGITS_HOME to another folder.", file=sys.stderr)
+        print(
+            f"error: {error.filename or 'disk'}: {error.strerror}. Free some space or set SPOKENDIGITS_HOME to another folder.",
+            file=sys.stderr,
+        )
         return 2
 
 

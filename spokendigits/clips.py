@@ -23,6 +23,8 @@ from spokendigits.recipe import Recipe
 
 VERSION = 1  # raise it when the same files and recipe would give other samples
 LONGEST = 60.0  # seconds; above that a file is no single clip
+BATCH = 64  # files one process decodes at a time
+SERIAL = 2048  # fewer files are decoded before a second process has even started
 
 
 def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
@@ -126,8 +128,7 @@ def _decode(corpus: Corpus, recipe: Recipe, folder: Path, processes: int | None,
         else:
             file.truncate(start + shape[0] * shape[1] * 2)
     paths = [str(corpus.root / path) for path in corpus.table["path"]]
-    step = 64
-    jobs = [(i, paths[i : i + step], folder / "audio.npy", recipe.sample_rate) for i in range(0, len(paths), step)]
+    jobs = [(i, paths[i : i + BATCH], folder / "audio.npy", recipe.sample_rate) for i in range(0, len(paths), BATCH)]
     lengths, problems = np.zeros(len(paths), np.int32), []
     with tqdm(total=len(paths), desc=f"clips of {corpus.name}", unit="clip", disable=not progress) as bar:
         for first, found, bad in _each(jobs, processes):
@@ -136,13 +137,15 @@ def _decode(corpus: Corpus, recipe: Recipe, folder: Path, processes: int | None,
             bar.update(len(found))
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise CourseError(f"{corpus.root}: {len(problems)} of {len(paths)} files cannot be used: {' '.join(problems[:3])}{more}")
+        raise CourseError(
+            f"{corpus.root}: {len(problems)} of {len(paths)} files cannot be used: {' '.join(problems[:3])}{more}"
+        )
     np.save(folder / "lengths.npy", lengths)
 
 
 def _each(jobs: list, processes: int | None) -> Iterator:
     processes = processes or min(os.cpu_count() or 1, 16)
-    if processes == 1 or len(jobs) < 32:  # starting processes would take longer than the work
+    if processes == 1 or len(jobs) * BATCH <= SERIAL:
         yield from map(_decode_some, jobs)
         return
     # spawn: forking a process that has used torch's threads can hang.

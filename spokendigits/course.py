@@ -9,8 +9,10 @@ from pathlib import Path
 import nbformat
 
 import spokendigits
+from spokendigits import corpora
+from spokendigits.corpora import Corpus
 from spokendigits.errors import CourseError
-from spokendigits.files import atomic_file, read_json, runs_folder, write_json
+from spokendigits.files import atomic_file, read_json, runs_folder, versions, write_json
 from spokendigits.recipe import Recipe, check_names
 
 LANES = {"fast": "fast", "full": "seed"}  # lane: preset of the recipe
@@ -42,6 +44,22 @@ def notebooks_folder() -> Path:
     return folder
 
 
+def made_by(used: Recipe, corpus: Corpus, started: float, *runs: Path) -> None:
+    """Prints what made a notebook's numbers: corpus, device, seconds since `started` (`time.perf_counter`), versions."""
+    lane = next((lane for lane in LANES if used == recipe(lane, used.corpus)), "own recipe")
+    print(f"lane    : {lane}")
+    print(f"corpus  : {corpus.label}, {len(corpus):,} clips, {corpus.source}")
+    print(f"time    : {time.perf_counter() - started:.0f} s for this notebook")
+    for folder in runs:
+        made = read_json(folder / "run.json")
+        print(
+            f"training: {made['seconds']:.0f} s on {made['device']} ({made['precision']}), split {made['recipe']['split']}, weights {made['weights']}"
+        )
+        if made["warning"]:
+            print(f"          {made['warning']}")
+    print("versions:", ", ".join(f"{name} {found}" for name, found in versions().items()))
+
+
 def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: Path | None = None) -> Path:
     """Executes all notebooks in order into `runs/<name>/notebooks` and returns `runs/<name>`.
 
@@ -49,6 +67,9 @@ def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: P
     so the same command continues after a failure. Raises CourseError that shows the failing cell.
     """
     recipe(lane, corpus)
+    if corpus not in corpora.NAMES:  # a folder, which the notebooks would look for beside themselves
+        corpora.check_name(corpus)
+        corpus = str(Path(corpus).resolve())
     folder = run_folder(name, lane, corpus)
     paths = sorted((source or notebooks_folder()).glob("[0-9][0-9]_*.ipynb"))
     given = {"corpus": corpus, "lane": lane, "run": name}
@@ -81,10 +102,14 @@ def claim(folder: Path, parameters: dict) -> dict:
     if (folder / STATE).is_file():
         state = read_json(folder / STATE)
         if state["parameters"] != parameters:
-            raise CourseError(f"{folder} holds a run with {state['parameters']}, not {parameters}. Choose another --name, or delete that folder.")
+            raise CourseError(
+                f"{folder} holds a run with {state['parameters']}, not {parameters}. Choose another --name, or delete that folder."
+            )
         return state
     # Notebooks opened by hand leave their trainings here too; those may be used again.
-    if folder.is_dir() and any(entry.name not in ("random", "speaker") and entry.suffix not in (".csv", ".json") for entry in folder.iterdir()):
+    if folder.is_dir() and any(
+        entry.name not in ("random", "speaker") and entry.suffix not in (".csv", ".json") for entry in folder.iterdir()
+    ):
         raise CourseError(f"{folder} holds something that is no run of this course. Choose another --name.")
     state = {"parameters": parameters, "done": {}, "seconds": {}}
     write_json(folder / STATE, state)
@@ -108,7 +133,13 @@ def execute(path: Path, target: Path, parameters: dict) -> None:
     with atomic_file(target) as temporary:
         try:
             papermill.execute_notebook(
-                str(path), str(temporary), parameters, cwd=str(path.parent), kernel_name="python3", progress_bar=False, log_output=False
+                str(path),
+                str(temporary),
+                parameters,
+                cwd=str(path.parent),
+                kernel_name="python3",
+                progress_bar=False,
+                log_output=False,
             )
         except PapermillExecutionError as error:
             os.replace(temporary, failed)
@@ -149,7 +180,9 @@ def results(folder: Path) -> dict:
 
     def percent(split: str) -> str:
         score = found[split]
-        return f"{score['accuracy']:.1%} (95 % interval {score['low']:.1%} to {score['high']:.1%})".replace("%", " %").replace("95  %", "95 %")
+        return f"{score['accuracy']:.1%} (95 % interval {score['low']:.1%} to {score['high']:.1%})".replace(
+            "%", " %"
+        ).replace("95  %", "95 %")
 
     prose = {
         "lane": state["parameters"]["lane"],
@@ -159,7 +192,11 @@ def results(folder: Path) -> dict:
         "accuracy_speaker": percent("speaker"),
         "roc_auc_random": f"{found['random']['roc_auc']:.5f}",
         "roc_auc_speaker": f"{found['speaker']['roc_auc']:.5f}",
-        "weights": "ImageNet" if made["weights"] == "imagenet" else "random" if made["weights"] == "none" else made["weights"],
+        "weights": "ImageNet"
+        if made["weights"] == "imagenet"
+        else "random"
+        if made["weights"] == "none"
+        else made["weights"],
         "warning": made["warning"] or "The backbone started from published weights, as in the seed experiment.",
         "device": made["device"],
         "training_seconds": f"{sum(one['seconds'] for one in trained.values()):.0f}",
@@ -192,5 +229,3 @@ def build_book(folder: Path) -> Path:
     index = book.build(folder / "notebooks", folder / "book", results(folder)["prose"])
     print(f"{time.perf_counter() - started:.0f} s", flush=True)
     return index
-
-

@@ -2,11 +2,9 @@
 
 import math
 import os
-import platform
 import shutil
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
 from spokendigits.evaluation import losses, metrics, predict
-from spokendigits.files import atomic_file, atomic_folder, read_json, sha256, write_json
+from spokendigits.files import atomic_file, atomic_folder, read_json, sha256, versions, write_json
 from spokendigits.recipe import Recipe
 from spokendigits.splits import Split
 
@@ -76,7 +74,9 @@ def mix(audio: torch.Tensor, target: torch.Tensor, recipe: Recipe, random: np.ra
     return ratio * audio + (1 - ratio) * audio[partner], ratio * target + (1 - ratio) * target[partner]
 
 
-def train(recipe: Recipe, corpus: Corpus, clips: Clips, split: Split, folder: Path, progress: bool = True) -> Classifier:
+def train(
+    recipe: Recipe, corpus: Corpus, clips: Clips, split: Split, folder: Path, progress: bool = True
+) -> Classifier:
     """Trains a classifier and leaves its files in `folder`; goes on from the last whole epoch if it was stopped.
 
     Files: recipe.yaml, run.json (what made it), steps.csv (step, epoch, learning_rate, loss), history.csv (one row an
@@ -84,7 +84,9 @@ def train(recipe: Recipe, corpus: Corpus, clips: Clips, split: Split, folder: Pa
     Raises CourseError when the loss is no longer a number, or when `folder` holds another experiment.
     """
     if len(split.train) < recipe.batch_size and recipe.drop_last:
-        raise CourseError(f"training: {len(split.train)} clips do not fill one batch of {recipe.batch_size}. Lower batch_size.")
+        raise CourseError(
+            f"training: {len(split.train)} clips do not fill one batch of {recipe.batch_size}. Lower batch_size."
+        )
     claim(folder, recipe, clips)
     AcceleratorState._reset_state()  # it is shared by a whole process, and would refuse a second run's other precision
     accelerator = Accelerator(
@@ -146,7 +148,9 @@ def train(recipe: Recipe, corpus: Corpus, clips: Clips, split: Split, folder: Pa
     return Classifier.load(folder / MODEL)
 
 
-def train_or_load(recipe: Recipe, corpus: Corpus, clips: Clips, split: Split, folder: Path, progress: bool = True) -> Classifier:
+def train_or_load(
+    recipe: Recipe, corpus: Corpus, clips: Clips, split: Split, folder: Path, progress: bool = True
+) -> Classifier:
     """The classifier of a finished run in `folder`, or a new one trained there."""
     if finished(folder):
         claim(folder, recipe, clips)
@@ -165,7 +169,11 @@ def claim(folder: Path, recipe: Recipe, clips: Clips) -> None:
     if (folder / RUN).is_file():
         other = read_json(folder / RUN)
         held = Recipe().but(**other["recipe"]).to_dict()
-        differ = [f"{name}: {held[name]} there, {value} here" for name, value in recipe.to_dict().items() if held[name] != value]
+        differ = [
+            f"{name}: {held[name]} there, {value} here"
+            for name, value in recipe.to_dict().items()
+            if held[name] != value
+        ]
         if differ:
             raise CourseError(f"{folder} holds another experiment ({'; '.join(differ)}). {way_out}")
         if other["clips"] != clips.folder.name:
@@ -206,7 +214,15 @@ def resume(folder: Path, classifier: Classifier, optimizer: torch.optim.Optimize
     return state
 
 
-def finish(folder: Path, recipe: Recipe, corpus: Corpus, split: Split, classifier: Classifier, accelerator: Accelerator, state: dict) -> None:
+def finish(
+    folder: Path,
+    recipe: Recipe,
+    corpus: Corpus,
+    split: Split,
+    classifier: Classifier,
+    accelerator: Accelerator,
+    state: dict,
+) -> None:
     """Writes the curves and what made them, then drops the checkpoint."""
     for name in ("steps", "history"):
         with atomic_file(folder / f"{name}.csv") as temporary:
@@ -236,9 +252,3 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {os.cpu_count()} cores" if device.type == "cpu" else device.type.upper()
-
-
-def versions() -> dict[str, str]:
-    """The versions that can change a result."""
-    names = ("spokendigits", "torch", "torchaudio", "timm", "accelerate", "numpy", "scikit-learn")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,0 +1,58 @@
+"""What the tests share: a home of their own, real recordings, small corpora."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from spokendigits.corpora.corpus import Corpus
+from spokendigits.recipe import Recipe
+
+# A pretrained backbone would be fetched where there is a network, and tests should mean the same everywhere.
+SMALL = {"backbone": "test_resnet.r160_in1k", "weights": "none", "takes": None, "n_mels": 32, "epochs": 2, "batch_size": 8}
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory, monkeypatch):
+    """No test reads or writes the reader's own data and runs."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("SPOKENDIGITS_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def fsdd_root() -> Path:
+    """The folder that holds `recordings/` of the Free Spoken Digit Dataset: 3,000 human recordings."""
+    shared = os.environ.get("SPOKENDIGITS_DATA")
+    for root in (Path(shared) / "fsdd" if shared else None, Path(__file__).parent.parent / "data" / "fsdd"):
+        if root and (root / "recordings").is_dir():
+            return root
+    pytest.skip("the Free Spoken Digit Dataset is not here: run `spokendigits fetch fsdd`, or set SPOKENDIGITS_DATA")
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    """The fast recipe with the smallest of timm's backbones: seconds, not minutes."""
+    return Recipe.preset("fast").but(**SMALL)
+
+
+@pytest.fixture
+def tones(tmp_path) -> Corpus:
+    """Six "speakers" whose digit k is a chord that rises with k: easy to learn, quick to make. No speech."""
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(6):
+        speaker = f"t{number}"
+        (tmp_path / "tones" / speaker).mkdir(parents=True)
+        for digit in range(10):
+            for take in range(3):
+                seconds = np.arange(int(22_050 * random.uniform(0.3, 0.6))) / 22_050
+                tone = sum(np.sin(2 * np.pi * (300 + 350 * digit + 10 * number) * k * seconds) / k for k in (1, 2))
+                path = f"{speaker}/{digit}_{speaker}_{take}.wav"
+                sound = 0.3 * tone + 0.01 * random.standard_normal(len(tone))
+                soundfile.write(tmp_path / "tones" / path, sound, 22_050, subtype="PCM_16")
+                rows.append({"path": path, "digit": digit, "speaker": speaker, "take": take})
+    return Corpus("tones", tmp_path / "tones", pd.DataFrame(rows), "Test tones", "none", "made by the tests")

@@ -1,0 +1,155 @@
+"""Reading audio, and the array of clips: right samples, made once, nothing half-made."""
+
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from spokendigits import clips as module
+from spokendigits.clips import fit, make_clips, read_audio
+from spokendigits.corpora import fsdd
+from spokendigits.errors import CourseError
+from spokendigits.files import data_folder
+
+
+def tone(seconds=0.5, rate=22_050, hertz=440.0):
+    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+def test_resampling_keeps_the_tone(rate, tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(rate=rate), rate)
+    audio = read_audio(tmp_path / "a.wav", 22_050)
+    assert audio.dtype == np.float32 and abs(len(audio) - 11_025) <= 1
+    peak = np.abs(np.fft.rfft(audio)).argmax() * 22_050 / len(audio)
+    assert abs(peak - 440) < 3
+
+
+def test_stereo_is_averaged_and_eight_bits_are_read(tmp_path):
+    left = tone()
+    soundfile.write(tmp_path / "stereo.wav", np.stack([left, np.zeros_like(left)], 1), 22_050)
+    assert np.allclose(read_audio(tmp_path / "stereo.wav", 22_050), left / 2, atol=1e-3)
+    soundfile.write(tmp_path / "eight.wav", left, 22_050, subtype="PCM_U8")
+    assert np.allclose(read_audio(tmp_path / "eight.wav", 22_050), left, atol=0.01)
+
+
+def bad_files(folder):
+    good = folder / "good.wav"
+    soundfile.write(good, tone(), 22_050, subtype="PCM_16")
+    cut = folder / "cut.wav"
+    cut.write_bytes(good.read_bytes()[:5_000])
+    soundfile.write(folder / "empty.wav", np.zeros(0), 22_050)
+    (folder / "nothing.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("This is no sound.\n" * 50)
+    soundfile.write(folder / "nan.wav", np.array([0.1, np.nan, 0.2]), 22_050, subtype="FLOAT")
+    soundfile.write(folder / "infinite.wav", np.array([0.1, np.inf, 0.2]), 22_050, subtype="FLOAT")
+    soundfile.write(folder / "long.wav", np.zeros(3 * 3600 * 100, np.int16), 100, subtype="PCM_U8")
+    return {
+        "cut": "truncated",
+        "empty": "0 samples",
+        "nothing": "not readable",
+        "text": "not readable",
+        "nan": "NaN",
+        "infinite": "infinite",
+        "long": "10,800 s",
+        "missing": "not readable|No such file",
+    }
+
+
+def test_each_bad_file_gets_one_line_that_names_it(tmp_path):
+    for name, words in bad_files(tmp_path).items():
+        with pytest.raises(CourseError, match=words) as caught:
+            read_audio(tmp_path / f"{name}.wav", 22_050)
+        assert f"{name}.wav" in str(caught.value) and "\n" not in str(caught.value), name
+
+
+def test_a_wav_written_to_a_pipe_is_no_cut_one(tmp_path):
+    soundfile.write(tmp_path / "pipe.wav", tone(), 22_050, subtype="PCM_16")
+    data = bytearray((tmp_path / "pipe.wav").read_bytes())
+    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    (tmp_path / "pipe.wav").write_bytes(data)
+    assert len(read_audio(tmp_path / "pipe.wav", 22_050)) == 11_025
+
+
+def test_fit_pads_on_the_right_and_keeps_the_loudest_stretch():
+    assert fit(np.ones(3, np.float32), 5).tolist() == [1, 1, 1, 0, 0]
+    audio = np.concatenate([np.zeros(100), np.ones(20), np.zeros(7)]).astype(np.float32)
+    assert fit(audio, 20).sum() == 20
+
+
+def test_clips_hold_the_files_samples(tones, recipe):
+    clips = make_clips(tones, recipe, progress=False)
+    assert clips.audio.shape == (180, 22_050) and clips.audio.dtype == np.int16
+    for row in (0, 77, 179):
+        audio, _ = soundfile.read(tones.file(row), dtype="int16")
+        assert clips.lengths[row] == len(audio)
+        assert np.array_equal(clips.audio[row, : len(audio)], audio)
+        assert not clips.audio[row, len(audio) :].any()
+
+
+def test_several_processes_make_the_same_array(tones, recipe, monkeypatch):
+    one = np.array(make_clips(tones, recipe, processes=1, progress=False).audio)
+    monkeypatch.setattr(module, "VERSION", -1)
+    monkeypatch.setattr(module, "SERIAL", 0)
+    two = make_clips(tones, recipe, processes=2, progress=False)
+    assert np.array_equal(one, two.audio)
+
+
+def test_made_once_and_again_only_when_something_changes(tones, recipe, monkeypatch):
+    calls = []
+    decode = module._decode
+    monkeypatch.setattr(module, "_decode", lambda *args: (calls.append(1), decode(*args)))
+    make_clips(tones, recipe, progress=False)
+    make_clips(tones, recipe.but(epochs=9, n_mels=16), progress=False)
+    assert len(calls) == 1, "these settings do not touch the samples"
+    make_clips(tones, recipe.but(sample_rate=16_000), progress=False)
+    assert len(calls) == 2
+    os.utime(tones.file(5), ns=(1, 1))
+    make_clips(tones, recipe, progress=False)
+    assert len(calls) == 3, "a file has changed"
+
+
+def test_bad_files_are_all_counted_and_nothing_is_kept(tones, recipe):
+    for row in (3, 50, 51, 120):
+        tones.file(row).write_bytes(b"RIFF")
+    with pytest.raises(CourseError, match=r"4 of 180 files.*0_t0_3|4 of 180 files") as caught:
+        make_clips(tones, recipe, progress=False)
+    assert "(and 1 more)" in str(caught.value)
+    assert list((data_folder() / "clips").iterdir()) == []
+
+
+def test_ctrl_c_leaves_no_half_made_array(tones, recipe, monkeypatch):
+    def interrupted(job):
+        if job[0] > 0:
+            raise KeyboardInterrupt
+        return decode(job)
+
+    decode = module._decode_some
+    monkeypatch.setattr(module, "_decode_some", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_clips(tones, recipe, processes=1, progress=False)
+    assert list((data_folder() / "clips").iterdir()) == []
+    monkeypatch.setattr(module, "_decode_some", decode)
+    assert len(make_clips(tones, recipe, processes=1, progress=False)) == 180
+
+
+def test_a_full_disk_says_so_before_anything_is_decoded(tones, recipe, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        make_clips(tones, recipe, progress=False)
+    assert list((data_folder() / "clips").iterdir()) == []
+
+
+def test_real_recordings_are_decoded(fsdd_root, recipe):
+    corpus = fsdd.read(fsdd_root).with_takes(2)
+    clips = make_clips(corpus, recipe, progress=False)
+    assert len(clips) == 120
+    loud = np.abs(clips.audio.astype(int)).max(axis=1)
+    assert (loud > 300).all(), "no recording is silent"
+    spectrum = np.abs(np.fft.rfft(clips.audio[:, :].astype(float))).mean(axis=0)
+    above = spectrum[len(spectrum) * 4_200 // 11_025 :].mean()
+    assert above < 0.01 * spectrum.max(), "8 kHz recordings hold nothing above 4 kHz"
