@@ -64,7 +64,9 @@ class Classifier(nn.Module):
             classifier = cls(recipe, weights=metadata.get("weights", "none"))
             classifier.load_state_dict(load_file(path))
         except (SafetensorError, KeyError, RuntimeError, OSError) as error:
-            raise CourseError(f"{path}: not a classifier of this course ({_first_line(error)}). Train it again.") from None
+            raise CourseError(
+                f"{path}: not a classifier of this course ({_first_line(error)}). Train it again."
+            ) from None
         return classifier.eval()
 
 
@@ -96,7 +98,9 @@ def _imagenet_file(recipe: Recipe) -> Path:
     """The published checkpoint: from the hub's cache, else from the hub. OSError if neither has it."""
     repository = timm.get_pretrained_cfg(recipe.backbone).hf_hub_id
     if repository is None:
-        raise CourseError(f"recipe: timm publishes no weights for {recipe.backbone!r}; set weights to 'none' or a file.")
+        raise CourseError(
+            f"recipe: timm publishes no weights for {recipe.backbone!r}; set weights to 'none' or a file."
+        )
     try:
         path = hf_hub_download(repository, "model.safetensors", local_files_only=True)
     except LocalEntryNotFoundError:
@@ -135,7 +139,9 @@ def _create(recipe: Recipe, pretrained: bool = False, **options) -> nn.Module:
 def _from_file(recipe: Recipe) -> nn.Module:
     path = Path(recipe.weights)
     if not path.is_file():
-        raise CourseError(f"weights: {recipe.weights!r} is none of auto, imagenet, none, and no file of that name exists.")
+        raise CourseError(
+            f"weights: {recipe.weights!r} is none of auto, imagenet, none, and no file of that name exists."
+        )
     _check_digest(path)
     if path.suffix != ".safetensors":
         raise CourseError(f"{path}: weights are read from safetensors files only (others can run code when opened).")
@@ -144,7 +150,11 @@ def _from_file(recipe: Recipe) -> nn.Module:
             names = list(file.keys())
         if any(name.startswith("backbone.") for name in names):
             backbone = _create(recipe)
-            state = {name.removeprefix("backbone."): value for name, value in load_file(path).items() if name.startswith("backbone.")}
+            state = {
+                name.removeprefix("backbone."): value
+                for name, value in load_file(path).items()
+                if name.startswith("backbone.")
+            }
             backbone.load_state_dict(state)
             return backbone
         return _pretrained(recipe, path)
@@ -162,7 +172,9 @@ def _check_digest(path: Path) -> None:
     if _digest_file(path).is_file():
         expected = json.loads(_digest_file(path).read_text())["sha256"]
         if sha256(path) != expected:
-            raise CourseError(f"{path}: its SHA-256 is not the one written beside it: damaged or changed. Train it again.")
+            raise CourseError(
+                f"{path}: its SHA-256 is not the one written beside it: damaged or changed. Train it again."
+            )
 
 
 def _first_line(error: Exception) -> str:

@@ -50,7 +50,10 @@ def predict(
     recipe = classifier.recipe
     found, lost = [], []
     classifier.eval()
-    with torch.inference_mode(), torch.autocast(device.type, enabled=recipe.mixed_precision_inference, dtype=torch.bfloat16):
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, enabled=recipe.mixed_precision_inference, dtype=torch.bfloat16),
+    ):
         for first in tqdm(range(0, len(rows), batch_size), desc="predict", unit="batch", disable=not progress):
             part = rows[first : first + batch_size]
             logits = classifier(torch.from_numpy(clips.audio[part]).to(device)).float()
@@ -121,7 +124,10 @@ def recall_by(table: pd.DataFrame, column: str, level: float = 0.95) -> pd.DataF
     right = table["digit"] == table["predicted"]
     out = right.groupby(table[column]).agg(["size", "sum"]).rename(columns={"size": "clips", "sum": "right"})
     out["recall"] = out["right"] / out["clips"]
-    bounds = [binomtest(int(k), int(n)).proportion_ci(level, "wilson") for k, n in zip(out["right"], out["clips"], strict=True)]
+    bounds = [
+        binomtest(int(k), int(n)).proportion_ci(level, "wilson")
+        for k, n in zip(out["right"], out["clips"], strict=True)
+    ]
     out["low"], out["high"] = [b.low for b in bounds], [b.high for b in bounds]
     return out.sort_values(["recall", "clips"], kind="stable")
 
@@ -129,7 +135,9 @@ def recall_by(table: pd.DataFrame, column: str, level: float = 0.95) -> pd.DataF
 def confusions(table: pd.DataFrame) -> pd.DataFrame:
     """The confusion matrix [10, 10]: a row for each digit said, a column for each digit predicted, counts of clips."""
     counts = confusion_matrix(table["digit"], table["predicted"], labels=range(DIGITS))
-    return pd.DataFrame(counts, index=pd.RangeIndex(DIGITS, name="said"), columns=pd.RangeIndex(DIGITS, name="predicted"))
+    return pd.DataFrame(
+        counts, index=pd.RangeIndex(DIGITS, name="said"), columns=pd.RangeIndex(DIGITS, name="predicted")
+    )
 
 
 def mistakes(table: pd.DataFrame) -> pd.DataFrame:

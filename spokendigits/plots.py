@@ -46,7 +46,9 @@ def describe(fig: Figure, alt: str) -> Figure:
     return fig
 
 
-def figure(width: float = 8.0, height: float = 3.0, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, np.ndarray | Axes]:
+def figure(
+    width: float = 8.0, height: float = 3.0, rows: int = 1, columns: int = 1, **options
+) -> tuple[Figure, np.ndarray | Axes]:
     """`plt.subplots` in the course's size (inches), with room for labels."""
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
@@ -110,7 +112,10 @@ def speakers(table: pd.DataFrame) -> Figure:
     ax.tick_params(axis="x", rotation=90, labelsize=7)
     ax.legend(ncols=3, loc="upper left", bbox_to_anchor=(0, 1.2))
     groups = ", ".join(f"{n} {kind}" for kind, n in gender.value_counts().items())
-    return describe(fig, f"Bar chart of clips per speaker for {len(counts)} speakers ({groups}): from {counts.min()} to {counts.max()} clips each.")
+    return describe(
+        fig,
+        f"Bar chart of clips per speaker for {len(counts)} speakers ({groups}): from {counts.min()} to {counts.max()} clips each.",
+    )
 
 
 def split_map(table: pd.DataFrame, splits: dict) -> Figure:
@@ -146,7 +151,9 @@ def mel_pictures(pictures: np.ndarray, titles: Sequence[str], recipe: Recipe) ->
     for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
         draw_mel(ax, picture, recipe, axes=False).set_clim(low, high)
         ax.set_title(title, fontsize=9)
-    return describe(fig, f"{len(pictures)} log-mel pictures, time from left to right, low tones at the bottom: {'; '.join(titles)}.")
+    return describe(
+        fig, f"{len(pictures)} log-mel pictures, time from left to right, low tones at the bottom: {'; '.join(titles)}."
+    )
 
 
 def filters(weights: dict[str, np.ndarray], sample_rate: int) -> Figure:
@@ -161,7 +168,10 @@ def filters(weights: dict[str, np.ndarray], sample_rate: int) -> Figure:
         notes.append(f"{title}: {empty} of {len(bank)} are empty")
         ax.set(title=notes[-1], ylabel="weight", yticks=[0, 1])
     axes[-1, 0].set_xlabel("hertz")
-    return describe(fig, f"Every eighth mel filter as a triangle over frequency, narrow at low tones and wide at high ones. {'; '.join(notes)}.")
+    return describe(
+        fig,
+        f"Every eighth mel filter as a triangle over frequency, narrow at low tones and wide at high ones. {'; '.join(notes)}.",
+    )
 
 
 def curves(steps: pd.DataFrame, history: pd.DataFrame) -> Figure:
@@ -187,13 +197,22 @@ def curves(steps: pd.DataFrame, history: pd.DataFrame) -> Figure:
 def confusion(counts: pd.DataFrame) -> Figure:
     """The confusion matrix, from `evaluation.confusions`."""
     fig, ax = figure(6, 4.8)
-    sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", square=True, linewidths=0.5, cbar_kws={"label": "clips"}, ax=ax)
+    sns.heatmap(
+        counts, annot=True, fmt="d", cmap="Blues", square=True, linewidths=0.5, cbar_kws={"label": "clips"}, ax=ax
+    )
     ax.set(xlabel="predicted digit", ylabel="digit that was said")
     ax.tick_params(axis="y", rotation=0)
     wrong = counts.to_numpy() * (1 - np.eye(len(counts), dtype=int))
     said, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
-    most = f"The most frequent mistake: {said} read as {predicted}, {wrong.max()} times." if wrong.max() else "There are no mistakes."
-    return describe(fig, f"Confusion matrix of ten digits. {np.trace(counts.to_numpy())} of {counts.to_numpy().sum()} clips lie on the diagonal. {most}")
+    most = (
+        f"The most frequent mistake: {said} read as {predicted}, {wrong.max()} times."
+        if wrong.max()
+        else "There are no mistakes."
+    )
+    return describe(
+        fig,
+        f"Confusion matrix of ten digits. {np.trace(counts.to_numpy())} of {counts.to_numpy().sum()} clips lie on the diagonal. {most}",
+    )
 
 
 def recall(table: pd.DataFrame, by: str) -> Figure:
@@ -225,7 +244,10 @@ def predictions(pictures: np.ndarray, table: pd.DataFrame, recipe: Recipe) -> Fi
         ax.set_title(f"said {row.digit}, read {row.predicted}\nprobability {chance:.2f}\nloss {row.loss:.4f}", fontsize=9,
                      color="black" if right else ORANGE)  # fmt: skip
     wrong = int((table["digit"] != table["predicted"]).sum())
-    return describe(fig, f"{len(table)} log-mel pictures with the digit said, the digit read, its probability and the loss; {wrong} of them are misread.")
+    return describe(
+        fig,
+        f"{len(table)} log-mel pictures with the digit said, the digit read, its probability and the loss; {wrong} of them are misread.",
+    )
 
 
 def card(audio: np.ndarray, picture: np.ndarray, row: pd.Series, recipe: Recipe) -> Figure:
@@ -253,7 +275,9 @@ def comparison(scores: pd.DataFrame) -> Figure:
     ax.set_yticks(range(len(scores)), scores.index)
     ax.set(xlabel="accuracy in per cent, with 95 % interval", ylim=(-0.6, len(scores) - 0.4))
     ax.invert_yaxis()
-    parts = [f"{name} {row.accuracy:.1%} (95 % interval {row.low:.1%} to {row.high:.1%})" for name, row in scores.iterrows()]
+    parts = [
+        f"{name} {row.accuracy:.1%} (95 % interval {row.low:.1%} to {row.high:.1%})" for name, row in scores.iterrows()
+    ]
     return describe(fig, f"Accuracy with intervals: {'; '.join(parts)}.")
 
 
@@ -264,4 +288,7 @@ def spectrogram(power: np.ndarray, sample_rate: int, hop: int) -> Figure:
                       extent=(0, power.shape[1] * hop / sample_rate, 0, sample_rate / 2))  # fmt: skip
     ax.set(xlabel="seconds", ylabel="hertz")
     fig.colorbar(image, label="decibels")
-    return describe(fig, "Spectrogram: time to the right, frequency upwards, brightness in decibels. Voiced sounds show as stacked horizontal stripes, the harmonics.")
+    return describe(
+        fig,
+        "Spectrogram: time to the right, frequency upwards, brightness in decibels. Voiced sounds show as stacked horizontal stripes, the harmonics.",
+    )

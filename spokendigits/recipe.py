@@ -98,7 +98,9 @@ class Recipe:
         if self.f_max <= self.f_min:
             raise CourseError(f"recipe: f_max ({self.f_max}) must lie above f_min ({self.f_min}).")
         if self.folds < 2 or self.fold >= self.folds:
-            raise CourseError(f"recipe: fold {self.fold} of {self.folds} folds; folds count from 0, and there are at least 2.")
+            raise CourseError(
+                f"recipe: fold {self.fold} of {self.folds} folds; folds count from 0, and there are at least 2."
+            )
         if self.grad_accumulation < 1 or (self.takes is not None and self.takes < 1):
             raise CourseError("recipe: takes and grad_accumulation must be at least 1.")
 
@@ -159,9 +161,13 @@ class Recipe:
                 try:
                     settings[setting] = convert(value)
                 except (KeyError, TypeError, ValueError, IndexError) as error:
-                    raise CourseError(f"{path}: {group}.{name} is {value!r}, which this course cannot follow.") from error
+                    raise CourseError(
+                        f"{path}: {group}.{name} is {value!r}, which this course cannot follow."
+                    ) from error
         if not settings:
-            raise CourseError(f"{path}: no setting of Hydrogen Torch found. For the course's own YAML use Recipe.from_yaml.")
+            raise CourseError(
+                f"{path}: no setting of Hydrogen Torch found. For the course's own YAML use Recipe.from_yaml."
+            )
         mix = product.get("augmentation", {}).get("mix_audio", "Disabled")
         if mix == "Disabled":
             settings["mix_probability"] = 0.0
