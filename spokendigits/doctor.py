@@ -1,0 +1,241 @@
+"""`spokendigits doctor`: is everything here that the course needs? One line a question, and what to do where it is not."""
+
+import importlib
+import importlib.metadata
+import io
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from spokendigits.errors import CourseError
+from spokendigits.files import data_folder
+
+OK, WARN, FAIL = " OK ", "WARN", "FAIL"
+PYTHONS = ((3, 11), (3, 12))
+TRIO = ("torch", "torchaudio", "torchvision")
+DISK = 2e9  # bytes: 0.8 GB of clips, 0.7 GB decoded, and the runs
+NETWORK_SECONDS = 3
+SITES = {"the Hugging Face hub": "https://huggingface.co", "GitHub": "https://github.com"}
+
+
+class Check(NamedTuple):
+    """One answer. WARN: the course runs without it. FAIL: it does not, and `detail` says what to do next."""
+
+    status: str
+    name: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"[{self.status}] {self.name}: {self.detail}"
+
+
+def _python() -> Iterator[Check]:
+    good = sys.version_info[:2] in PYTHONS
+    wanted = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+    advice = "" if good else f". Make an environment with Python {wanted}, then install the course in it"
+    yield Check(OK if good else FAIL, "Python", f"{platform.python_version()}{advice}")
+
+
+def _packages() -> Iterator[Check]:
+    # Only the metadata is read: importing them all would take half a minute.
+    from packaging.requirements import Requirement
+
+    for line in importlib.metadata.requires("spokendigits") or []:
+        wanted = Requirement(line)
+        if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+            bad, install = FAIL, f"Run `pip install '{wanted.name}{wanted.specifier}'`"
+        elif wanted.marker.evaluate({"extra": "course"}):
+            bad, install = WARN, "For the notebooks and the book, run `pip install 'spokendigits[course]'`"
+        else:
+            continue
+        try:
+            version = importlib.metadata.version(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(bad, wanted.name, f"missing. {install}")
+            continue
+        good = wanted.specifier.contains(version, prereleases=True)
+        yield Check(OK if good else bad, wanted.name, version if good else f"{version} does not fit. {install}")
+
+
+def _trio() -> Iterator[Check]:
+    try:
+        versions = [importlib.import_module(name).__version__ for name in TRIO]
+    except Exception as error:  # a build that does not match fails with whatever its C++ raises
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        advice = (
+            "Install all three again with one command: `pip install --force-reinstall torch torchaudio torchvision`"
+        )
+        yield Check(FAIL, "torch, torchaudio, torchvision", f"they do not load together ({first}). {advice}")
+        return
+    yield Check(OK, "torch, torchaudio, torchvision", f"{', '.join(versions)} load together")
+
+
+def _audio() -> Iterator[Check]:
+    import numpy as np
+    import soundfile
+    import soxr
+
+    tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(22_050) / 22_050)).astype(np.float32)
+    file = io.BytesIO()
+    soundfile.write(file, tone, 22_050, format="WAV", subtype="PCM_16")
+    file.seek(0)
+    back, rate = soundfile.read(file, dtype="float32")
+    half = soxr.resample(back, rate, rate // 2)
+    good = np.abs(back - tone).max() < 1e-4 and abs(len(half) - len(tone) / 2) <= 1
+    advice = "a WAV came back changed. Run `pip install --force-reinstall soundfile soxr`"
+    yield Check(OK if good else FAIL, "audio", "WAV files are read, written and resampled" if good else advice)
+
+
+def _espeak() -> Iterator[Check]:
+    from spokendigits.corpora import espeak, synthetic
+
+    first = synthetic.SPEAKERS[0]
+    with tempfile.TemporaryDirectory() as folder:
+        said = synthetic.utterances(first, takes=1, seed=0)[:1]
+        job = espeak.Job(first.name, first.accent, first.variant, folder, said)
+        list(espeak.speak_all([job], 1))  # in a process of its own, so that this one has never spoken
+    yield Check(OK, "espeak-ng", f"{espeak.version()} speaks")
+
+
+def _gpu() -> Iterator[Check]:
+    import torch
+
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_properties(0)
+        bf16 = "with" if torch.cuda.is_bf16_supported() else "without"
+        yield Check(OK, "GPU", f"{device.name}, {device.total_memory / 1e9:.0f} GB, {bf16} bf16")
+    else:
+        # Any CPU computes in bf16; only those with instructions for it gain from it. No public function tells.
+        fast = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+        bf16 = "has fast bf16" if fast else "has no fast bf16"
+        yield Check(WARN, "GPU", f"none. The CPU is used, which {bf16}. The fast lane is made for this")
+
+
+def _machine() -> Iterator[Check]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (AttributeError, ValueError, OSError):  # Windows
+        yield Check(OK, "machine", f"{cores} cores")
+        return
+    enough = memory >= 4
+    advice = "" if enough else ". 4 GB are wanted: close other programs, and choose a small batch"
+    yield Check(OK if enough else WARN, "machine", f"{cores} cores, {memory:.0f} GB of memory{advice}")
+
+
+def _disk() -> Iterator[Check]:
+    folder = data_folder()
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if not os.access(there, os.W_OK):
+        yield Check(FAIL, "disk", f"{there} cannot be written. Set SPOKENDIGITS_HOME to a folder of your own")
+    elif free < DISK:
+        advice = f"{DISK / 1e9:.0f} GB are needed: make room, or set SPOKENDIGITS_HOME to a folder on another disk"
+        yield Check(FAIL, "disk", f"{free / 1e9:.1f} GB free for {folder}. {advice}")
+    else:
+        yield Check(OK, "disk", f"{free / 1e9:.0f} GB free for {folder}")
+
+
+def _reach(address: str) -> bool:
+    try:
+        request = urllib.request.Request(address, method="HEAD")
+        with urllib.request.urlopen(request, timeout=NETWORK_SECONDS):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it answered
+    except (OSError, ValueError):
+        return False
+
+
+def _network() -> Iterator[Check]:
+    reached = {}
+    tries = [
+        # A daemon: looking up a name has no time limit of its own.
+        threading.Thread(target=lambda site=site: reached.update({site: _reach(SITES[site])}), daemon=True)
+        for site in SITES
+    ]
+    for one in tries:
+        one.start()
+    for one in tries:
+        one.join(NETWORK_SECONDS)
+    for site in SITES:
+        if reached.get(site):
+            yield Check(OK, "network", f"{site} answers")
+        else:
+            needed = "ImageNet weights" if site != "GitHub" else "downloads of recordings"
+            yield Check(WARN, "network", f"{site} does not answer: no {needed}. Not needed for the synthetic corpus")
+
+
+def _data() -> Iterator[Check]:
+    from spokendigits import corpora
+
+    given = os.environ.get("SPOKENDIGITS_DATA")
+    for name in corpora.NAMES:
+        places = [Path(given).expanduser() / name] if given else []
+        folder = next((place for place in [*places, data_folder() / name] if place.is_dir()), None)
+        if folder is None:
+            when = "made when first needed" if name == "synthetic" else f"run `spokendigits fetch {name}` to have it"
+            yield Check(OK if name == "synthetic" else WARN, "data", f"{name} is not here yet: {when}")
+            continue
+        try:
+            clips = len(corpora.read(name, folder))
+        except Exception as error:
+            yield Check(WARN, "data", f"{name}: {_line(error)}")
+        else:
+            yield Check(OK, "data", f"{name}: {clips:,} clips in {folder}")
+
+
+QUESTIONS: dict[str, Callable[[], Iterator[Check]]] = {
+    "Python": _python,
+    "packages": _packages,
+    "torch, torchaudio, torchvision": _trio,
+    "audio": _audio,
+    "espeak-ng": _espeak,
+    "GPU": _gpu,
+    "machine": _machine,
+    "disk": _disk,
+    "network": _network,
+    "data": _data,
+}
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _answers() -> Iterator[Check]:
+    for name, question in QUESTIONS.items():
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                yield from question()
+        except CourseError as error:
+            yield Check(FAIL, name, str(error))
+        except ImportError as error:
+            yield Check(FAIL, name, f"{_line(error)}. Run `pip install -e .` in the checkout")
+        except Exception as error:  # a doctor who faints helps nobody
+            advice = "Install the course again, in a fresh environment"
+            yield Check(FAIL, name, f"{type(error).__name__}: {_line(error)}. {advice}")
+
+
+def checks() -> list[Check]:
+    """All answers, in the order they are printed. Raises nothing; a missing package is an answer."""
+    return list(_answers())
+
+
+def report() -> int:
+    """Prints the answers, each as it comes. Returns the exit status: 1 if any is FAIL, else 0."""
+    failed = 0
+    for check in _answers():
+        print(check, flush=True)
+        failed += check.status == FAIL
+    print(f"{failed} problem(s) to mend, marked FAIL." if failed else "Ready.")
+    return 1 if failed else 0
