@@ -16,6 +16,7 @@ from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, read_json
 
 SHORTEST_ALT_TEXT = 20  # characters: shorter is a label, not a description
+FOLDED = {"solution": "the solution", "bootstrap": "the setup for Colab"}  # tag of a cell that is folded away: its name
 
 
 def build(notebooks: Path | str, target: Path | str, results: dict[str, str] | None = None) -> Path:
@@ -73,7 +74,19 @@ def _stage(source: Path, notebooks: Path, stage: Path, results: dict[str, str]) 
             notebook = notebooks / f"{page.removeprefix('notebooks/')}.ipynb"
             if not notebook.is_file():
                 raise CourseError(f"{notebook}: missing, and _toc.yml lists it. Run the notebooks: `spokendigits run`.")
-            shutil.copy(notebook, stage / "notebooks")
+            _stage_notebook(notebook, stage / "notebooks" / notebook.name)
+
+
+def _stage_notebook(source: Path, target: Path) -> None:
+    """Copies an executed notebook, its folded cells with a button that says what is in them."""
+    import nbformat
+
+    notebook = nbformat.read(source, as_version=4)
+    for cell in notebook.cells:
+        for what in FOLDED.keys() & cell.metadata.get("tags", []):
+            words = {"code_prompt_show": f"Show {FOLDED[what]}", "code_prompt_hide": f"Hide {FOLDED[what]}"}
+            cell.metadata["mystnb"] = words | cell.metadata.get("mystnb", {})
+    nbformat.write(notebook, target)
 
 
 def _run_jupyter_book(stage: Path) -> None:
@@ -81,9 +94,8 @@ def _run_jupyter_book(stage: Path) -> None:
     entry = "from jupyter_book.cli.main import main; main()"
     options = ["--path-output", str(stage), "-W", "-n", "--keep-going"]
     command = [sys.executable, "-c", entry, "build", str(stage), *options]
-    done = subprocess.run(
-        command, cwd=stage, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
-    )
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
+    done = subprocess.run(command, cwd=stage, check=False, **pipe)
     output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).replace(f"{stage}/", "")
     warnings = [line.strip() for line in output.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
     if done.returncode or warnings:
@@ -94,7 +106,9 @@ def _run_jupyter_book(stage: Path) -> None:
 def setup(app) -> dict:
     """Registers the extension with Sphinx (named under `extra_extensions` in _config.yml)."""
     app.connect("doctree-read", _set_alt_texts)
-    app.connect("html-page-context", _add_lab_button, priority=502)  # the theme makes its launch buttons at 501
+    # Later than the theme, which makes its launch buttons at 501.
+    app.connect("html-page-context", _add_lab_button, priority=502)
+    app.connect("html-page-context", _drop_thebe, priority=502)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -114,7 +128,9 @@ def _set_alt_texts(app, doctree) -> None:
         alt = " ".join(" ".join(plain).split()).strip("'\"")
         for image in bundle.findall(nodes.image):
             if len(alt) < SHORTEST_ALT_TEXT or alt.startswith("<"):
-                message = f"a figure among the outputs has no description, only {alt!r}. Give its plain text one sentence."
+                message = (
+                    f"a figure among the outputs has no description, only {alt!r}. Give its plain text one sentence."
+                )
                 logging.getLogger(__name__).warning(message, location=bundle)
             image["alt"] = alt
 
@@ -129,6 +145,13 @@ def _add_lab_button(app, pagename, templatename, context, doctree) -> None:
                     "text": "JupyterLab",
                     "tooltip": "Open in JupyterLab on this computer, once `make lab` has started it",
                     "icon": "fas fa-flask",
-                    "url": f"http://localhost:8888/lab/tree/{pagename}.ipynb",
+                    # `make lab` serves the folder notebooks/ at the usual port.
+                    "url": f"http://localhost:8888/lab/tree/{Path(pagename).name}.ipynb",
                 }
             )
+
+
+def _drop_thebe(app, pagename, templatename, context, doctree) -> None:
+    """Drops the scripts of thebe, which jupyter-book always adds: unused here, and they name another host."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [file for file in context.get(kind, []) if "thebe" not in f"{file} {vars(file)}".lower()]

@@ -1,0 +1,258 @@
+"""The book, built once from stand-in notebooks and once from the stored ones, as a reader without a network gets it."""
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+from spokendigits import book, listen
+from spokendigits.errors import CourseError
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = [page.removeprefix("notebooks/") for page in book.pages(ROOT) if page.startswith("notebooks/")]
+ALT_TEXTS = (
+    "Bars of the durations of five clips, all between 0.3 and 0.9 s.",
+    "A line that rises from 0 to 1 in five steps.",
+)
+
+
+def used_substitutions() -> set[str]:
+    """Every name that a page shows as `{{ name }}`, the original experiment's left out: it is always there."""
+    names = {
+        name for page in (ROOT / "book").glob("*.md") for name in re.findall(r"\{\{ *(\w+) *\}\}", page.read_text())
+    }
+    return names - set(json.loads((ROOT / "book/results/seed.json").read_text())["prose"])
+
+
+def results() -> dict[str, str]:
+    return {name: f"<{name}>" for name in used_substitutions()} | {"corpus": "Synthetic digits (synthetic speech)"}
+
+
+def figure(colour: str) -> str:
+    fig, axes = plt.subplots(figsize=(5, 2))
+    axes.plot(np.linspace(0, 1, 5), color=colour)
+    buffer = io.BytesIO()
+    fig.savefig(buffer, dpi=60)
+    plt.close(fig)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def output(**data) -> dict:
+    data = {name.replace("_", "/"): value for name, value in data.items()}
+    return nbformat.v4.new_output("display_data", data=data)
+
+
+def stand_in(name: str, alt_texts: tuple[str, ...] = ALT_TEXTS) -> nbformat.NotebookNode:
+    """A small executed notebook with one of everything that the course's notebooks show."""
+    new = nbformat.v4
+    table = pd.DataFrame(
+        np.round(np.random.default_rng(0).random((4, 14)), 3), columns=[f"column {i}" for i in range(14)]
+    )
+    figures = [output(image_png=figure(f"C{i}"), text_plain=text) for i, text in enumerate(alt_texts)]
+    tone = 0.1 * np.sin(np.arange(4000) / 5)
+    sounds = listen.players([(tone, f"digit {digit}, synthetic") for digit in range(4)], 8000)
+    bar = new.new_output("stream", name="stderr", text="clips: 100%|####| 4/4\n")
+    cells = [
+        new.new_markdown_cell(f"# {name}\n\nObjectives: see how a page looks. The corpus is {{{{ corpus }}}}."),
+        new.new_code_cell('corpus = "synthetic"', execution_count=1, metadata={"tags": ["parameters"]}),
+        new.new_code_cell("figure, another  # two figures in one cell", execution_count=2, outputs=figures),
+        new.new_code_cell("table", execution_count=3, outputs=[output(text_html=table.to_html(), text_plain="table")]),
+        new.new_code_cell(
+            "players(clips)", execution_count=4, outputs=[output(text_html=sounds.data, text_plain="players")]
+        ),
+        new.new_markdown_cell(
+            "## Exercise\n\nWhat is a {term}`hop`? `table[PROBABILITIES].to_numpy()[np.arange(len(table)), digit]` tells. See {cite:t}`stevens1937mel`."
+        ),
+        new.new_code_cell(
+            "long = '" + "x" * 150 + "'\nprint(long)",
+            execution_count=5,
+            metadata={"tags": ["hide-cell", "solution"]},
+            outputs=[new.new_output("stream", name="stdout", text="x" * 150 + "\n")],
+        ),
+        new.new_code_cell("make_clips(corpus)", execution_count=6, outputs=[bar]),
+    ]
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        # As a library's widget leaves it behind: its scripts would come from another host.
+        "widgets": {
+            "application/vnd.jupyter.widget-state+json": {"state": {"a": {"model_name": "FloatProgressModel"}}}
+        },
+    }
+    return new.new_notebook(cells=cells, metadata=metadata)
+
+
+def write_stand_ins(folder: Path, **changes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in NOTEBOOKS:
+        nbformat.write(changes.get(name, stand_in(name)), folder / f"{name}.ipynb")
+    return folder
+
+
+@pytest.fixture(scope="module", params=["stand-in", "stored"])
+def html(request, tmp_path_factory) -> Path:
+    """The folder of a built book."""
+    folder = tmp_path_factory.mktemp("book")
+    if request.param == "stand-in":
+        return book.build(write_stand_ins(folder / "notebooks"), folder / "made", results()).parent
+    return book.build(ROOT / "notebooks", folder / "made").parent
+
+
+@pytest.fixture(scope="module")
+def soups(html) -> dict[str, BeautifulSoup]:
+    """Every page of the built book, parsed, by its path."""
+    paths = sorted(html.rglob("*.html"))
+    return {
+        path.relative_to(html).as_posix(): BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        for path in paths
+        if "_static" not in path.relative_to(html).parts
+    }
+
+
+def elsewhere(address: str) -> bool:
+    return bool(re.match(r"(?:[a-z]+:)?//", address.strip(), re.IGNORECASE))
+
+
+def test_every_page_is_there_and_the_first_leads_to_the_front_page(html, soups):
+    assert [page for page in book.pages(ROOT) if f"{page}.html" not in soups] == []
+    refresh = soups["index.html"].find("meta", attrs={"http-equiv": "Refresh"})
+    assert refresh is not None and refresh["content"].endswith("book/index.html")
+
+
+def test_every_picture_is_described(soups):
+    described = 0
+    for name, soup in soups.items():
+        for image in soup.select("article img"):
+            assert len(image.get("alt", "")) > book.SHORTEST_ALT_TEXT, f"{name}: {image.get('src')}"
+            assert not image["alt"].startswith("<"), f"{name}: {image['alt']}"
+            described += 1
+    assert described > len(NOTEBOOKS)
+
+
+def test_figures_of_one_cell_keep_their_own_alt_texts(html, soups, request):
+    if "stand-in" not in request.node.name:
+        pytest.skip("looks at a stand-in's two figures")
+    images = soups[f"notebooks/{NOTEBOOKS[0]}.html"].select(".cell_output img")
+    assert [image["alt"] for image in images] == list(ALT_TEXTS)
+
+
+def test_solutions_are_folded(soups, request):
+    if "stand-in" not in request.node.name:
+        pytest.skip("looks at a stand-in's cells")
+    page = soups[f"notebooks/{NOTEBOOKS[0]}.html"]
+    assert "Show the solution" in page.find("details").get_text()
+
+
+def test_a_progress_bar_shows_only_its_last_state(soups):
+    """In a terminal a bar draws over itself. Its stored states must not become a column of bars."""
+    for name, soup in soups.items():
+        for box in soup.select(".cell_output"):
+            labels = re.findall(r"^(.*?): +\d+%\|", box.get_text(), re.MULTILINE)
+            assert len(labels) == len(set(labels)), f"{name}: {len(labels)} states of {sorted(set(labels))}"
+
+
+def test_no_page_loads_anything_from_another_host(html, soups):
+    loading = {"src", "srcset", "data", "poster", "action", "background", "manifest"}
+    for name, soup in soups.items():
+        for tag in soup.find_all(True):
+            addresses = [tag[attribute] for attribute in loading if tag.get(attribute)]
+            if tag.name in ("link", "use", "image", "base") and tag.get("rel") != ["canonical"]:
+                addresses.append(tag.get("href", ""))
+            if tag.get("style"):
+                addresses += re.findall(r"url\(['\"]?([^'\")]+)", tag["style"])
+            assert not [address for address in addresses if elsewhere(address)], f"{name}: {tag.name} {addresses}"
+        assert not soup.find_all("iframe"), name
+        scripts = " ".join(script.get("src", "") for script in soup.find_all("script")).lower()
+        for unwanted in ("mathjax", "require", "widget", "analytics", "thebe"):
+            assert unwanted not in scripts, f"{name} loads {unwanted}"
+        inline = " ".join(script.get_text() for script in soup.find_all("script") if not script.get("src"))
+        assert not re.search(r"https?://", inline), f"{name}: a script names another host"
+        for style in soup.find_all("style"):
+            assert not re.search(r"(?:url\(|@import)\s*['\"]?(?:https?:)?//", style.get_text()), name
+    for sheet in html.rglob("*.css"):
+        text = re.sub(r"/\*.*?\*/", "", sheet.read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert not re.search(r"(?:url\(|@import)\s*['\"]?(?:https?:)?//", text), sheet.name
+
+
+def test_links_inside_the_book_lead_somewhere(html, soups):
+    for name, soup in soups.items():
+        for tag in soup.select("a[href], link[href], script[src], img[src]"):
+            address = unquote(tag.get("href") or tag.get("src"))
+            if elsewhere(address) or address.startswith(("data:", "mailto:", "javascript:", "#")):
+                continue
+            file = (html / name).parent / re.split(r"[#?]", address)[0]
+            assert file.exists(), f"{name}: {address}"
+
+
+def test_the_search_index_is_a_script(html, soups):
+    """A browser refuses to fetch a file:// address, but it runs a script from one."""
+    assert "Search.setIndex(" in (html / "searchindex.js").read_text(encoding="utf-8")
+    scripts = [script.get("src", "") for script in soups["search.html"].find_all("script")]
+    assert any(script.startswith("searchindex.js") for script in scripts)
+
+
+def test_launch_buttons_name_the_repository(soups):
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    place = config["url"].removeprefix("https://github.com/")
+    for name in NOTEBOOKS:
+        links = [link["href"] for link in soups[f"notebooks/{name}.html"].select(".dropdown-launch-buttons a")]
+        assert any(f"/github/{place}/blob/{config['branch']}/notebooks/{name}.ipynb" in link for link in links), links
+        assert any(
+            f"/gh/{place}/{config['branch']}?urlpath=lab/tree/notebooks/{name}.ipynb" in link for link in links
+        ), links
+        assert f"http://localhost:8888/lab/tree/{name}.ipynb" in links
+
+
+def test_no_page_shows_a_machine_path_or_an_unfilled_number(soups):
+    for name, soup in soups.items():
+        text = soup.get_text(" ")
+        assert "{{" not in text, name
+        assert not re.search(r"/tmp/|/work/|/home/\w", text), name
+
+
+def test_no_result_is_typed_into_a_page():
+    for page in (ROOT / "book").glob("*.md"):
+        typed = re.findall(r"\b\d+(?:\.\d+)? ?%|\b0\.9\d+", page.read_text(encoding="utf-8"))
+        assert typed == [], f"{page.name}: {typed}. Put it in book/results and show it as {{{{ name }}}}."
+
+
+def test_stored_results_have_every_number_that_the_pages_show():
+    stored = json.loads((ROOT / "book/results/fast.json").read_text())["prose"]
+    assert used_substitutions() - set(stored) == set()
+
+
+def test_a_failed_build_says_all_that_is_wrong_and_leaves_the_old_book(tmp_path):
+    bare = stand_in("bare", alt_texts=("<Figure size 640x480 with 1 Axes>", "short"))
+    lost = stand_in("lost")
+    lost.cells[0].source += "\n\nSee [nowhere](nowhere.md) and {cite:p}`nobody2020`."
+    notebooks = write_stand_ins(tmp_path / "notebooks", **{NOTEBOOKS[0]: bare, NOTEBOOKS[1]: lost})
+    given = results()
+    del given["accuracy_speaker"]
+    old = tmp_path / "made/html/index.html"
+    old.parent.mkdir(parents=True)
+    old.write_text("the old book")
+    with pytest.raises(CourseError) as caught:
+        book.build(notebooks, tmp_path / "made", given)
+    said = str(caught.value)
+    assert len(re.findall(rf"notebooks/{NOTEBOOKS[0]}\.ipynb.*no description", said)) == 2
+    assert re.search(rf"notebooks/{NOTEBOOKS[1]}\.ipynb.*nowhere", said) and "nobody2020" in said
+    assert re.search(r"book/index\.md.*accuracy_speaker", said)
+    assert not re.search(r"/tmp|spokendigits-book-", said)
+    assert old.read_text() == "the old book"
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["html"]
+
+
+def test_a_missing_notebook_is_named(tmp_path):
+    notebooks = write_stand_ins(tmp_path / "notebooks")
+    (notebooks / f"{NOTEBOOKS[2]}.ipynb").unlink()
+    with pytest.raises(CourseError, match=rf"{NOTEBOOKS[2]}\.ipynb: missing"):
+        book.build(notebooks, tmp_path / "made", results())

@@ -1,0 +1,181 @@
+"""The files around the package agree with each other and with the code."""
+
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import spokendigits
+from spokendigits import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+REPOSITORY = CONFIG["repository"]["url"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CODE_OF_CONDUCT.md",
+    "LICENSE-CONTENT.md",
+    "book/index.md",
+    "book/how_to_use.md",
+]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+CONDA_NAMES = {"pytorch-cpu": "torch", "pytorch": "torch"}
+
+
+def required() -> dict[str, Requirement]:
+    """Every package that pyproject.toml asks for, extras included, by name."""
+    lines = [*PROJECT["dependencies"], *(line for extra in PROJECT["optional-dependencies"].values() for line in extra)]
+    return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)}
+
+
+def text(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def commands(path: str) -> list[str]:
+    """The lines of a page's code blocks and its inline code."""
+    blocks = re.findall(r"```(?:bash|powershell)\n(.*?)```", text(path), re.DOTALL)
+    inline = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text(path))
+    return [line.split(" #")[0].strip() for line in "\n".join(blocks).splitlines()] + inline
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE))
+
+
+def test_environment_asks_for_what_the_project_asks_for():
+    environment = yaml.safe_load(text("environment.yml"))
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    extras = ",".join(PROJECT["optional-dependencies"])
+    assert pip == [f"-e .[{extras}]"]  # pip adds whatever conda did not bring, in the project's ranges
+    for entry in conda:
+        name, specifier = re.fullmatch(r"([\w-]+)(.*)", entry).groups()
+        if name == "python":
+            assert f"{specifier.lstrip('=')}.0" in Requirement(f"python{PROJECT['requires-python']}").specifier
+        elif name != "pip":
+            assert str(required()[CONDA_NAMES.get(name, name)].specifier) == specifier, entry
+
+
+def test_lock_covers_the_project_and_carries_no_address():
+    locked = {}
+    for line in text("requirements.lock").splitlines():
+        match = re.fullmatch(r"([A-Za-z0-9._-]+)==([\w.+!-]+)(?: ; (.+))?", line)
+        assert match, f"requirements.lock: {line!r} is not name==version"
+        name, version, marker = match.groups()
+        assert marker is None or Marker(marker)
+        locked.setdefault(canonicalize_name(name), []).append(version)
+    for name, requirement in required().items():
+        assert name in locked, f"requirements.lock lacks {name}"
+        assert all(version in requirement.specifier for version in locked[name]), f"{requirement}: {locked[name]}"
+
+
+def test_versions_agree():
+    citation = yaml.safe_load(text("CITATION.cff"))
+    assert citation["version"] == PROJECT["version"] == spokendigits.__version__
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["license"] == PROJECT["license"]
+
+
+def test_licences_are_there():
+    assert "Apache License" in text("LICENSE") and "END OF TERMS AND CONDITIONS" in text("LICENSE")
+    assert "CC BY 4.0" in text("LICENSE-CONTENT.md")
+    assert PROJECT["license-files"] == ["LICENSE"]
+
+
+def bootstrap_cells() -> dict[str, str]:
+    """The cell of each notebook that installs the course on Colab."""
+    cells = {}
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        code = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+        cells[f"notebooks/{path.name}"] = "\n".join(source for source in code if "google.colab" in source)
+    return cells
+
+
+def test_one_address_of_the_repository():
+    carriers = {path: text(path) for path in ("README.md", "CITATION.cff", "CONTRIBUTING.md", "book/how_to_use.md")}
+    place = REPOSITORY.removeprefix("https://github.com/")
+    for path, content in (carriers | bootstrap_cells()).items():
+        assert REPOSITORY in content, f"{path} does not name {REPOSITORY}, the repository in _config.yml"
+    for path, source in bootstrap_cells().items():
+        assert f"git+{REPOSITORY}@v{PROJECT['version']}" in source, f"{path} installs another release on Colab"
+    for owner_and_name in re.findall(r"/github/([\w.-]+/[\w.-]+)/blob/", carriers["README.md"]):
+        assert owner_and_name == place
+    for address in PROJECT.get("urls", {}).values():
+        assert "github.com" not in address or address.startswith(REPOSITORY), address
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_call_make_targets_that_exist(path):
+    workflow = yaml.safe_load(path.read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    lines = [line for step in steps for line in step.get("run", "").splitlines()]
+    called = {target for line in lines for target in re.findall(r"\bmake ([a-z]+)", line)}
+    assert called and called <= make_targets()
+    for line in lines:
+        if "spokendigits " in line:
+            cli.parser().parse_args(shlex.split(line.split("spokendigits ", 1)[1]))
+    # Each step says which failure it is there for.
+    for match in re.finditer(r"(.*)\n +- run:", path.read_text()):
+        assert match.group(1).strip().startswith("# Fails when"), match.group(0)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_commands_on_a_page_exist(path):
+    for line in commands(path):
+        for target in re.findall(r"(?:^|\s)make ([a-z]+)", line):
+            assert target in make_targets(), f"{path}: make {target}"
+        match = re.match(r"(?:\S*[/\\])?spokendigits ([a-z].*)", line)
+        if match:
+            try:
+                cli.parser().parse_args(shlex.split(match.group(1).replace("CORPUS", "fsdd")))
+            except SystemExit:
+                pytest.fail(f"{path}: the command line does not know `{line}`")
+
+
+def test_the_lab_is_where_the_book_looks_for_it():
+    """The JupyterLab button of spokendigits/book.py leads to notebooks served from their own folder, at the usual port."""
+    assert "jupyter lab --notebook-dir=notebooks" in text("Makefile")
+    assert "jupyter lab --notebook-dir=notebooks" in text("book/how_to_use.md")
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if not path.startswith("book/")])  # Sphinx checks the book's
+def test_links_between_files_resolve(path):
+    links = re.findall(r"\]\(([^)\s]+)\)", text(path))
+    assert links or path not in ("README.md", "CONTRIBUTING.md")
+    for link in links:
+        if re.match(r"https?://|mailto:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (ROOT / path).parent / file if file else ROOT / path
+        assert target.exists(), f"{path}: {link}"
+        if anchor:
+            content = target.read_text(encoding="utf-8")
+            titles = [
+                re.sub(r"[^\w -]", "", title).strip().lower() for title in re.findall(r"^#+ (.+)$", content, re.M)
+            ]
+            anchors = {title.replace(" ", "-") for title in titles} | set(re.findall(r"^\((.+)\)=$", content, re.M))
+            assert anchor in anchors, f"{path}: {link}"
+
+
+def test_no_file_names_a_place_on_somebodys_machine():
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    private = re.compile(r"(?<![\w.])/(?:work|root|home/\w+|Users/\w+)/|[A-Z]:\\+Users\\+\w")
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if not path.is_file() or name.startswith("tests/"):
+            continue
+        found = private.search(path.read_text(encoding="utf-8", errors="ignore"))
+        assert not found, f"{name}: {found.group(0)}"
