@@ -12,7 +12,14 @@ from spokendigits.corpora.corpus import Corpus
 from spokendigits.recipe import Recipe
 
 # A pretrained backbone would be fetched where there is a network, and tests should mean the same everywhere.
-SMALL = {"backbone": "test_resnet.r160_in1k", "weights": "none", "takes": None, "n_mels": 32, "epochs": 2, "batch_size": 8}
+SMALL = {
+    "backbone": "test_resnet.r160_in1k",
+    "weights": "none",
+    "takes": None,
+    "n_mels": 32,
+    "epochs": 2,
+    "batch_size": 8,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Training: it learns, stops cleanly, goes on where it stopped, and never mixes two experiments."""
 
+import itertools
 import math
 
 import numpy as np
@@ -125,14 +126,18 @@ def test_a_changed_corpus_is_no_finished_run(ready, recipe, tmp_path):
     train(recipe, corpus, clips, parts, tmp_path / "run", progress=False)
     corpus.file(0).touch()
     with pytest.raises(CourseError, match="corpus has changed"):
-        train_or_load(recipe, corpus, make_clips(corpus, recipe, progress=False), parts, tmp_path / "run", progress=False)
+        train_or_load(
+            recipe, corpus, make_clips(corpus, recipe, progress=False), parts, tmp_path / "run", progress=False
+        )
 
 
 def test_best_keeps_the_best_epoch_and_last_the_last(ready, recipe, tmp_path, monkeypatch):
     corpus, clips, parts = ready
     scores = iter([0.5, 0.9, 0.1])
     kept = []
-    monkeypatch.setattr(training, "metrics", lambda table: {"loss": 1.0, "roc_auc": next(scores), "accuracy": 0.0, "log_loss": 0.0})
+    monkeypatch.setattr(
+        training, "metrics", lambda table: {"loss": 1.0, "roc_auc": next(scores), "accuracy": 0.0, "log_loss": 0.0}
+    )
     save = training.Classifier.save
     monkeypatch.setattr(
         training.Classifier, "save", lambda self, path: (kept.append(path.parent.name), save(self, path))[1]
@@ -151,7 +156,7 @@ def test_the_cosine_starts_at_the_top_and_ends_at_zero():
     recipe = Recipe()
     rates = [learning_rate(step, 100, recipe) for step in range(101)]
     assert rates[0] == 0.001 and rates[50] == pytest.approx(0.0005) and rates[100] == pytest.approx(0)
-    assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(rates))
     warm = [learning_rate(step, 100, recipe.but(warmup_epochs=1.0)) for step in range(100)]
     assert warm[0] == pytest.approx(0.001 / 20) and warm[19] == 0.001 and warm[-1] < 1e-5
 

@@ -1,0 +1,606 @@
+"""Recorded corpora: fetched over a local network, verified, read, audited; faults are planted and must be named."""
+
+import json
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from test_download import Server, closed_port
+
+from spokendigits import corpora
+from spokendigits.corpora import audiomnist, folder, fsdd
+from spokendigits.corpora import download as downloads
+from spokendigits.errors import CourseError
+
+META = {  # the published file's kinds of slips: ages as text, a joke, spellings
+    "01": {"accent": "german", "age": 30, "gender": "male", "native speaker": "no", "recordingroom": "Kino"},
+    "02": {"accent": "German", "age": "25", "gender": "female", "native speaker": "yes", "recordingroom": "vr-room"},
+    "03": {"accent": "German", "age": "1234", "gender": "male", "native speaker": "no", "recordingroom": "vr-romm"},
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    """A data folder of the test's own, and AudioMNIST three speakers and two takes large."""
+    monkeypatch.setenv("SPOKENDIGITS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SPOKENDIGITS_DATA", raising=False)
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    monkeypatch.setattr(downloads, "PAUSE", 0)
+    monkeypatch.setattr(audiomnist, "SHAPE", {"speakers": 3, "digits": 10, "takes": 2})
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        yield server
+
+
+def tone(path: Path, number: int = 0, seconds: float = 0.2, rate: int = 8000, **options) -> Path:
+    """A short tone, another one for every number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = np.arange(int(seconds * rate)) / rate
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * (200 + number) * times), rate, **options)
+    return path
+
+
+def small_audiomnist(root: Path) -> Path:
+    for speaker in (1, 2, 3):
+        for digit in range(10):
+            for take in range(2):
+                name = f"{digit}_{speaker:02d}_{take}.wav"
+                tone(root / "data" / f"{speaker:02d}" / name, speaker * 100 + digit * 10 + take)
+    (root / "data" / "audioMNIST_meta.txt").write_text(json.dumps(META))
+    (root / "README.md").write_text("not a recording")
+    return root
+
+
+def zipped(source: Path, top: str) -> bytes:
+    path = source.with_name("made.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(source.rglob("*")):
+            archive.write(file, f"{top}/{file.relative_to(source).as_posix()}")
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+def refused(match: str, call, *arguments, **options) -> str:
+    with pytest.raises(CourseError, match=match) as error:
+        call(*arguments, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# AudioMNIST
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    return small_audiomnist(tmp_path / "tree")
+
+
+def test_audiomnist_from_github_cut_in_the_middle(tree, server, monkeypatch, home):
+    server.files["/master.zip"] = zipped(tree, "AudioMNIST-master")
+    server.cuts = [100_000]
+    monkeypatch.setitem(audiomnist.SOURCES, "github", (f"{server.url}/master.zip",))
+    corpus = corpora.load("audiomnist", progress=False)
+    assert [asked for _, asked in server.asked] == [None, f"bytes={100_000 // downloads.CHUNK * downloads.CHUNK}-"]
+    assert corpus.root == home / "data" / "audiomnist"
+    assert len(corpus) == 60 and corpus.speakers == ["01", "02", "03"]
+    first = corpus.table.iloc[0]
+    assert (first["path"], first["digit"], first["speaker"], first["take"]) == ("data/01/0_01_0.wav", 0, "01", 0)
+    assert corpus.file(0).read_bytes() == (tree / "data/01/0_01_0.wav").read_bytes()
+    assert corpora.verify("audiomnist", corpus.root) == []
+    # The second time it is there, and the server is left in peace.
+    assert corpora.load("audiomnist", progress=False).table.equals(corpus.table)
+    assert corpora.fetch("audiomnist", progress=False) == corpus.root
+    assert len(server.asked) == 2
+    assert corpora.load("audiomnist", takes=1, progress=False).table["take"].unique().tolist() == [0]
+
+
+def test_audiomnist_facts_are_repaired_and_the_repairs_told(tree):
+    corpus = corpora.read("audiomnist", tree)
+    facts = corpus.table.groupby("speaker").first()
+    assert facts["age"].fillna(-1).tolist() == [30, 25, -1]
+    assert facts["accent"].tolist() == ["German"] * 3
+    assert facts["room"].tolist() == ["Kino", "vr-room", "vr-room"]
+    assert facts["native"].tolist() == [False, True, False]
+    assert facts["gender"].tolist() == ["male", "female", "male"]
+    assert facts["origin"].isna().all()
+    notes = " ".join(corpus.notes)
+    assert "Speaker 03: the age 1234" in notes and "german = German" in notes and "vr-romm = vr-room" in notes
+    assert "0_19_22" not in notes  # speaker 19 is not among these
+
+
+def test_audiomnist_tells_of_the_clip_that_sounds_like_three(tree):
+    tone(tree / "data/19/0_19_22.wav")
+    corpus = corpora.read("audiomnist", tree)
+    assert any("0_19_22" in note for note in corpus.notes)
+    assert any("nothing about speaker(s) 19" in note for note in corpus.notes)
+    assert corpus.table.loc[corpus.table["speaker"] == "19", "gender"].isna().all()
+
+
+def test_audiomnist_goes_to_the_next_source(tree, server, monkeypatch):
+    audio = tree.with_name("h2o")
+    for path in tree.rglob("*.wav"):
+        shutil.copy(path, tone(audio / "amnist_audios" / path.name))
+    rows = [f"{path.name},{path.name[0]}" for path in audio.rglob("*.wav")]
+    (audio / "amnist_meta.csv").write_text("audio,label\n" + "\n".join(rows))
+    server.files["/h2o.zip"] = zipped(audio, "amnist_audio_regression")
+    server.files["/master.zip"] = zipped(tree / "data" / "01", "AudioMNIST-master/data/01")  # not all of it
+    monkeypatch.setitem(audiomnist.SOURCES, "github", (f"{server.url}/master.zip",))
+    monkeypatch.setitem(audiomnist.SOURCES, "h2o", (f"{server.url}/h2o.zip",))
+    corpus = corpora.load("audiomnist", progress=False)
+    assert [path for path, _ in server.asked] == ["/master.zip", "/h2o.zip"]
+    assert len(corpus) == 60 and corpus.table["gender"].isna().all()
+    assert any("says nothing about the speakers" in note for note in corpus.notes)
+    assert "h2o" in corpus.source
+    table = corpus.root / "data" / "amnist_meta.csv"
+    table.write_text(table.read_text().replace("4_02_1.wav,4", "4_02_1.wav,5"))
+    assert corpora.verify("audiomnist", corpus.root) == ["1 file(s) labelled otherwise in amnist_meta.csv: 4_02_1.wav."]
+
+
+def test_audiomnist_without_any_network(monkeypatch, home):
+    for source in audiomnist.SOURCES:
+        monkeypatch.setitem(audiomnist.SOURCES, source, (f"http://127.0.0.1:{closed_port()}",))
+    text = refused("no connection", corpora.load, "audiomnist", progress=False)
+    assert "SPOKENDIGITS_DATA" in text and "in a browser" in text
+    assert not (home / "data" / "audiomnist").exists()
+
+
+def hub(server, tmp_path, monkeypatch, tree: Path) -> None:
+    """Stands in for the hub: the list of files, and one parquet file in the published form."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    paths = sorted(tree.rglob("*.wav"))
+    names = [path.stem.split("_") for path in paths]
+    table = pyarrow.table(
+        {
+            "speaker_id": [speaker for _, speaker, _ in names],
+            "audio": [{"bytes": path.read_bytes(), "path": path.name} for path in paths],
+            "digit": [int(digit) for digit, _, _ in names],
+            "gender": [int(META[speaker]["gender"] == "female") for _, speaker, _ in names],
+            "accent": [META[speaker]["accent"] for _, speaker, _ in names],
+            "age": [int(META[speaker]["age"]) for _, speaker, _ in names],
+            "native_speaker": [META[speaker]["native speaker"] == "yes" for _, speaker, _ in names],
+        }
+    )
+    features = {"info": {"features": {"gender": {"names": ["male", "female"], "_type": "ClassLabel"}}}}
+    table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+    parquet.write_table(table, tmp_path / "train.parquet")
+    content = (tmp_path / "train.parquet").read_bytes()
+    listed = [
+        {"type": "file", "path": "README.md"},
+        {"type": "file", "path": "data/train.parquet", "lfs": {"oid": fsdd.sha256(tmp_path / "train.parquet")}},
+    ]
+    repository = "/datasets/gilkeyio/AudioMNIST"
+    server.files[f"/api{repository}/tree/main?recursive=true"] = json.dumps(listed).encode()
+    server.files[f"{repository}/resolve/main/data/train.parquet"] = content
+    monkeypatch.setitem(audiomnist.SOURCES, "huggingface", (server.url,))
+
+
+def test_audiomnist_from_the_hub(tree, server, tmp_path, monkeypatch):
+    hub(server, tmp_path, monkeypatch, tree)
+    corpus = corpora.load("audiomnist", source="huggingface", progress=False)
+    assert len(corpus) == 60
+    assert corpus.file(7).read_bytes() == (tree / corpus.table["path"][7]).read_bytes()
+    facts = corpus.table.groupby("speaker").first()
+    assert facts["gender"].tolist() == ["male", "female", "male"]
+    assert facts["native"].tolist() == [False, True, False]
+    assert facts["age"].fillna(-1).tolist() == [30, 25, -1]
+    assert any("16 kHz" in note for note in corpus.notes)
+    assert corpora.verify("audiomnist", corpus.root) == []
+    assert not list((corpus.root.parent / "downloads").iterdir())
+
+
+def test_audiomnist_from_the_hub_incomplete(tree, server, tmp_path, monkeypatch, home):
+    (tree / "data/03/9_03_1.wav").unlink()
+    hub(server, tmp_path, monkeypatch, tree)
+    refused("1 of 60 recordings are missing: 9_03_1", corpora.fetch, "audiomnist", source="huggingface", progress=False)
+    assert not (home / "data" / "audiomnist").exists()
+
+
+def test_audiomnist_from_the_hub_needs_pyarrow(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    refused("pip install pyarrow", corpora.fetch, "audiomnist", source="huggingface", progress=False)
+
+
+def test_audiomnist_from_a_local_folder_or_zip(tree, tmp_path, home):
+    assert corpora.load("audiomnist", source=tree, progress=False).root == tree  # read where it is
+    (tmp_path / "copy.zip").write_bytes(zipped(tree, "AudioMNIST-master"))
+    corpus = corpora.load("audiomnist", source=tmp_path / "copy.zip", progress=False)
+    assert len(corpus) == 60 and corpus.root.parent == home / "data" and corpus.root.name != "audiomnist"
+    assert corpora.load("audiomnist", source=str(tmp_path / "copy.zip"), progress=False).root == corpus.root
+    assert corpora.fetch("audiomnist", source=tree, progress=False) == home / "data" / "audiomnist"
+    assert (home / "data" / "audiomnist" / "data" / "03" / "9_03_1.wav").is_file()
+    refused("no such file or folder", corpora.load, "audiomnist", source=tmp_path / "nowhere.zip")
+
+
+def test_audiomnist_in_part_is_read_but_told(tree):
+    shutil.rmtree(tree / "data" / "03")
+    corpus = corpora.load("audiomnist", source=tree, progress=False)
+    assert any("40 of 60" in note for note in corpus.notes)
+
+
+def plant_missing(tree):
+    (tree / "data/02/7_02_1.wav").unlink()
+
+
+def plant_text(tree):
+    (tree / "data/02/7_02_1.wav").write_text("seven")
+
+
+def plant_empty(tree):
+    tone(tree / "data/02/7_02_1.wav", seconds=0)
+
+
+def plant_truncated(tree):
+    path = tree / "data/02/7_02_1.wav"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def plant_astray(tree):
+    (tree / "data/02/7_02_1.wav").rename(tree / "data/01/7_02_1.wav")
+
+
+def plant_stranger(tree):
+    tone(tree / "data/02/seven.wav")
+
+
+def plant_no_metadata(tree):
+    (tree / "data/audioMNIST_meta.txt").unlink()
+
+
+def plant_broken_metadata(tree):
+    (tree / "data/audioMNIST_meta.txt").write_text('{"01": ')
+
+
+def plant_silent_metadata(tree):
+    (tree / "data/audioMNIST_meta.txt").write_text(json.dumps({"01": META["01"], "02": META["02"]}))
+
+
+@pytest.mark.parametrize(
+    "plant, said",
+    [
+        (plant_missing, "1 of 60 recordings are missing: 7_02_1.wav."),
+        (plant_text, "1 file(s) not usable: 7_02_1.wav: unreadable (Format not recognised)."),
+        (plant_empty, "1 file(s) not usable: 7_02_1.wav: empty (0 samples)."),
+        (plant_truncated, "1 file(s) not usable: 7_02_1.wav: truncated (956 of 3200 bytes of audio)."),
+        (plant_astray, "1 file(s) in another speaker's folder: data/01/7_02_1.wav."),
+        (plant_stranger, "1 file(s) not part of AudioMNIST: seven.wav."),
+        (plant_no_metadata, "audioMNIST_meta.txt is missing"),
+        (plant_broken_metadata, "audioMNIST_meta.txt: no speakers' facts"),
+        (plant_silent_metadata, "audioMNIST_meta.txt says nothing about speaker(s) 03."),
+    ],
+)
+def test_audiomnist_verify_names_the_fault(tree, home, plant, said):
+    assert corpora.verify("audiomnist", tree) == []
+    plant(tree)
+    (problem,) = corpora.verify("audiomnist", tree)
+    assert said in problem and "\n" not in problem
+    if plant not in (plant_astray, plant_stranger):  # these two are put right, or left out, on the way in
+        refused("not a whole AudioMNIST", corpora.fetch, "audiomnist", source=tree, progress=False)
+        assert not (home / "data" / "audiomnist").exists()
+
+
+def test_audiomnist_without_metadata_says_what_to_do(tree):
+    plant_no_metadata(tree)
+    refused("audioMNIST_meta.txt is missing.*spokendigits fetch audiomnist", corpora.load, "audiomnist", source=tree)
+
+
+def test_audiomnist_early_commit_is_recognised(tmp_path):
+    for speaker in range(1, 61):
+        if speaker not in (17, 22, 34):
+            for digit in range(10):
+                tone(tmp_path / "data" / f"{speaker:02d}" / f"{digit}_{speaker:02d}_0.wav", seconds=0.01)
+    (tmp_path / "data/audioMNIST_meta.txt").write_text(json.dumps({f"{n:02d}": {} for n in range(1, 61)}))
+    (problem,) = audiomnist.verify(tmp_path, takes=1)
+    assert problem.startswith("30 of 600 recordings are missing: nothing of speaker(s) 17, 22, 34")
+    assert "6c5eb77" in problem
+    shutil.rmtree(tmp_path / "data/33")
+    assert "6c5eb77" not in audiomnist.verify(tmp_path, takes=1)[0]
+
+
+# FSDD
+
+
+@pytest.fixture
+def recordings(fsdd_root, tmp_path) -> Path:
+    """FSDD's recordings as links, so that a test can put another file in the place of one."""
+    target = tmp_path / "copy" / "recordings"
+    target.mkdir(parents=True)
+    for path in (fsdd_root / "recordings").glob("*.wav"):
+        os.symlink(path, target / path.name)
+    return target
+
+
+def test_fsdd_over_the_network(fsdd_root, server, monkeypatch, tmp_path, home):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for path in (fsdd_root / "recordings").glob("*.wav"):
+            archive.write(path, f"free-spoken-digit-dataset-1.0.10/recordings/{path.name}")
+        archive.writestr("free-spoken-digit-dataset-1.0.10/metadata.py", "raise SystemExit")
+    server.files["/v1.0.10.zip"] = (tmp_path / "x.zip").read_bytes()
+    server.cuts = [5_000_000]
+    monkeypatch.setitem(fsdd.SOURCES, "github", (f"{server.url}/v1.0.10.zip",))
+    corpus = corpora.load("fsdd", progress=False)
+    assert [bool(asked) for _, asked in server.asked] == [False, True]
+    assert len(corpus) == 3000 and corpus.table.groupby(["speaker", "digit"]).size().eq(50).all()
+    assert set(corpus.table["accent"]) == {"Greek", "US, neutral", "German", "Belgian French"}
+    assert corpus.licence == "CC BY-SA 4.0" and not corpus.synthetic
+    assert not list(corpus.root.rglob("*.py"))
+    assert corpora.verify("fsdd", corpus.root) == []
+    # A byte that changes later is seen at the next load, and named: the list of digests was put beside the files.
+    path = corpus.root / "recordings" / "7_jackson_32.wav"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    refused("1 file\\(s\\) changed: 7_jackson_32.wav", corpora.load, "fsdd", progress=False)
+    # Fetching mends it.
+    corpora.fetch("fsdd", progress=False)
+    assert len(corpora.load("fsdd", takes=5, progress=False)) == 300
+
+
+def test_fsdd_in_the_shared_data_folder(fsdd_root, tmp_path, monkeypatch):
+    (tmp_path / "shared").mkdir()
+    os.symlink(fsdd_root, tmp_path / "shared" / "fsdd")
+    monkeypatch.setenv("SPOKENDIGITS_DATA", str(tmp_path / "shared"))
+    corpus = corpora.load("fsdd", progress=False)
+    assert corpus.root == tmp_path / "shared" / "fsdd" and len(corpus) == 3000
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_fsdd_faults_are_named(recordings, fsdd_root, beside):
+    if beside:
+        shutil.copy(fsdd_root / "SHA256SUMS", recordings.parent)
+    assert fsdd.verify(recordings.parent) == fsdd.verify(recordings) == []
+    changed = recordings / "3_theo_11.wav"
+    content = bytearray(changed.read_bytes())
+    content[-1] ^= 1
+    changed.unlink()
+    changed.write_bytes(content)
+    (problem,) = fsdd.verify(recordings)
+    assert problem == ("1 file(s) changed: 3_theo_11.wav." if beside else problem)
+    assert "At least one of 3,000 files was changed" in problem or beside
+    (recordings / "0_george_0.wav").unlink()
+    tone(recordings / "3_eve_0.wav")
+    problems = " ".join(fsdd.verify(recordings))
+    assert "1 file(s) missing: 0_george_0.wav." in problems and "1 file(s) not part of it: 3_eve_0.wav." in problems
+    refused("not FSDD v1.0.10", corpora.load, "fsdd", source=recordings, progress=False)
+    refused("not FSDD v1.0.10", corpora.fetch, "fsdd", source=recordings, progress=False)
+    # The way out that the message names.
+    assert len(corpora.load(str(recordings))) == 3000
+
+
+def test_a_false_list_of_digests_is_not_believed(recordings):
+    (recordings / "SHA256SUMS").write_text("0" * 64 + "  0_george_0.wav\n")
+    (recordings / "3_theo_11.wav").unlink()
+    tone(recordings / "3_theo_11.wav")
+    assert "At least one of 3,000" in fsdd.verify(recordings)[0]
+
+
+def test_fsdd_from_a_folder_survives_an_interruption(recordings, home, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(downloads.shutil, "copyfileobj", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            corpora.fetch("fsdd", source=recordings, progress=False)
+    assert not (home / "data" / "fsdd").exists()
+    root = corpora.fetch("fsdd", source=recordings, progress=False)
+    assert fsdd.verify(root) == [] and not any(path.is_symlink() for path in root.rglob("*"))
+
+
+def test_fsdd_put_there_by_hand_is_taken(recordings, home):
+    shutil.copytree(recordings, home / "data" / "fsdd" / "recordings")
+    assert corpora.load("fsdd", progress=False).root == home / "data" / "fsdd"
+
+
+def test_a_folder_without_recordings_is_one_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert len(fsdd.verify(tmp_path / "empty")) == 1
+    refused("no FSDD recordings", corpora.read, "fsdd", tmp_path / "empty")
+    refused("no AudioMNIST recordings", corpora.read, "audiomnist", tmp_path / "empty")
+
+
+# Names
+
+
+def test_unknown_names_are_one_line_with_a_guess(tmp_path, home):
+    assert "Did you mean fsdd?" in refused("no such corpus", corpora.load, "fssd")
+    assert "Did you mean audiomnist?" in refused("no such corpus", corpora.load, "AudioMNIST")
+    assert "Did you mean" not in refused("synthetic, fsdd, audiomnist", corpora.load, str(tmp_path / "nowhere"))
+    refused("no such corpus", corpora.fetch, "librispeech")
+    refused("No such file", corpora.load, "fsdd", source=tmp_path / "gone.zip", progress=False)
+    refused("at least one take", corpora.load, "fsdd", takes=0)
+    assert not list(home.rglob("*.*"))
+
+
+# Own recordings
+
+
+def test_own_recordings_by_file_name(tmp_path):
+    tone(tmp_path / "7_anna_maria_0.wav")
+    tone(tmp_path / "more" / "3_ben_12.flac")
+    tone(tmp_path / "more" / "4_ben_1.ogg", rate=16000)
+    tone(tmp_path / "more" / "5_ben_1.mp3", rate=16000)
+    (tmp_path / "more" / "._5_ben_1.wav").write_bytes(b"what a Mac leaves behind")
+    (tmp_path / "notes.txt").write_text("not a recording")
+    corpus = corpora.load(str(tmp_path))
+    assert corpus.table[["path", "digit", "speaker", "take"]].to_numpy().tolist() == [
+        ["7_anna_maria_0.wav", 7, "anna_maria", 0],
+        ["more/3_ben_12.flac", 3, "ben", 12],
+        ["more/4_ben_1.ogg", 4, "ben", 1],
+        ["more/5_ben_1.mp3", 5, "ben", 1],
+    ]
+    assert corpus.notes == () and corpora.verify(str(tmp_path), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "pattern, names",
+    [
+        ("{digit}-*.wav", ["7-hello.wav", "3-x.wav"]),
+        ("{speaker}/{digit}/{take}.wav", ["anna/7/0.wav", "ben/3/1.wav"]),
+        ("**/{speaker}_{digit}.wav", ["a/b/anna_7.wav", "ben_3.wav"]),
+        ("{speaker}/{speaker}_{digit}", ["anna/anna_7.wav", "ben/ben_3.wav"]),
+    ],
+)
+def test_own_recordings_by_other_patterns(tmp_path, pattern, names):
+    for name in names:
+        tone(tmp_path / name)
+    corpus = folder.read(tmp_path, pattern)
+    assert sorted(corpus.table["digit"]) == [3, 7]
+    if "{speaker}" in pattern:
+        assert corpus.speakers == ["anna", "ben"]
+    else:
+        assert corpus.speakers == ["unknown"] and "voices that were never heard" in corpus.notes[0]
+
+
+def test_takes_are_numbered_when_nobody_did(tmp_path):
+    for name in ("7-b.wav", "7-a.wav", "3-a.wav"):
+        tone(tmp_path / name)
+    table = folder.read(tmp_path, "{digit}-*").table
+    assert dict(zip(table["path"], table["take"], strict=True)) == {"3-a.wav": 0, "7-a.wav": 0, "7-b.wav": 1}
+
+
+def test_a_file_name_without_a_digit_is_one_line(tmp_path):
+    tone(tmp_path / "7_anna_0.wav")
+    tone(tmp_path / "seven_anna_1.wav")
+    text = refused("1 of 2 file names", corpora.load, str(tmp_path))
+    assert "seven_anna_1.wav" in text and "{digit}_{speaker}_{take}.wav" in text
+    refused("holds no {digit}", folder.read, tmp_path, "{speaker}.wav")
+    refused("{word} is not known", folder.read, tmp_path, "{digit}_{word}.wav")
+    (tmp_path / "none").mkdir()
+    refused("no recordings here", corpora.load, str(tmp_path / "none"))
+
+
+def test_own_recordings_by_csv(tmp_path):
+    for name in ("x.wav", "y.wav", "sub/z.wav"):
+        tone(tmp_path / name)
+    csv = tmp_path / "list.csv"
+    csv.write_text("\ufeffpath,digit,speaker,age\nx.wav,1,anna,30\ny.wav,1,anna,30\nsub\\z.wav,2,,\n", encoding="utf-8")
+    corpus = corpora.load(str(csv))
+    assert corpus.table["path"].tolist() == ["x.wav", "y.wav", "sub/z.wav"]
+    assert corpus.table["speaker"].tolist() == ["anna", "anna", "unknown"] and corpus.table["take"].tolist() == [
+        0,
+        1,
+        0,
+    ]
+    assert corpus.table["age"].fillna(-1).tolist() == [30, 30, -1] and len(corpus.notes) == 1
+
+
+@pytest.mark.parametrize(
+    "text, match",
+    [
+        ("file,digit\nx.wav,1\n", "the column\\(s\\) path are missing; found file, digit"),
+        ("path;digit\nx.wav;1\n", "digit, path are missing"),
+        ("path,digit\nx.wav,1\nx.wav,ten\n", "digit is not a digit 0-9 in 1 of 2 rows, line 3 first \\(ten\\)"),
+        ("path,digit,take\nx.wav,1,first\n", "take is not a number"),
+        ("path,digit\nx.wav,1\ngone.wav,2\n", "path is not a file that is there in 1 of 2 rows, line 3 first"),
+        ("path,digit\n", "no clips found"),
+        ("", "cannot be read as a CSV"),
+    ],
+)
+def test_a_faulty_csv_is_one_line(tmp_path, text, match):
+    tone(tmp_path / "x.wav")
+    (tmp_path / "list.csv").write_text(text)
+    refused(match, corpora.load, str(tmp_path / "list.csv"))
+
+
+# The audit
+
+
+def test_audit_of_real_recordings(fsdd_root):
+    corpus = corpora.read("fsdd", fsdd_root).with_takes(10)
+    table = corpora.audit(corpus, progress=False)
+    assert list(table.columns) == ["check", "clips", "example", "advice"]
+    found = table.set_index("check")["clips"].dropna()
+    assert set(found[found > 0].index) <= {"shorter than 0.15 s", "longer than 1 s"}
+    assert table.loc[table["check"] == "note", "advice"].tolist() == list(corpus.notes)
+
+
+def test_audit_finds_every_planted_fault(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+
+    def write(name, samples, rate=8000, **options):
+        soundfile.write(tmp_path / name, samples, rate, **options)
+
+    def voice(seconds=0.5):
+        return 0.3 * rng.standard_normal(int(seconds * 8000)).clip(-3, 3)
+
+    for digit in range(10):
+        write(f"{digit}_anna_0.wav", voice())
+        write(f"{digit}_ben_0.wav", voice())
+    faults = {
+        "unreadable": "0_anna_0.wav",
+        "truncated": "1_anna_0.wav",
+        "empty": "2_anna_0.wav",
+        "NaN or infinite samples": "3_anna_0.wav",
+        "silent": "4_anna_0.wav",
+        "clipped": "5_anna_0.wav",
+        "not mono": "6_anna_0.wav",
+        "another sample rate": "7_anna_0.wav",
+        "shorter than 0.15 s": "8_anna_0.wav",
+        "longer than 1 s": "9_anna_0.wav",
+        "identical files, other digit or speaker": "0_ben_0.wav",
+        "identical files": "0_ben_0.wav",
+        "missing takes": "anna",
+    }
+    clean = corpora.audit(corpora.load(str(tmp_path)), progress=False)
+    assert clean["clips"].tolist() == [0] * len(clean) and set(clean["check"]) == {*faults, "missing facts"}
+    (tmp_path / "0_anna_0.wav").write_text("zero")
+    path = tmp_path / "1_anna_0.wav"
+    path.write_bytes(path.read_bytes()[:-100])
+    write("2_anna_0.wav", voice(0))
+    write("3_anna_0.wav", np.where(np.arange(4000) == 7, np.nan, voice()), subtype="FLOAT")
+    write("4_anna_0.wav", voice() / 2000)
+    write("5_anna_0.wav", (10 * np.sin(np.arange(4000) / 10)).clip(-1, 1))
+    write("6_anna_0.wav", np.stack([voice(), voice()], axis=1))
+    write("7_anna_0.wav", voice(), rate=11025)
+    write("8_anna_0.wav", voice(0.1))
+    write("9_anna_0.wav", voice(1.2))
+    shutil.copy(tmp_path / "0_ben_0.wav", tmp_path / "1_ben_0.wav")
+    write("9_ben_1.wav", voice())
+    corpus = corpora.load(str(tmp_path))
+    table = corpora.audit(corpus, progress=False).set_index("check")
+    for check, example in faults.items():
+        assert table.loc[check, "clips"] == (2 if "identical" in check else 19 if "takes" in check else 1), check
+        assert example in table.loc[check, "example"] and table.loc[check, "advice"], check
+    assert table.loc["missing facts", "clips"] == 0
+    # A file that goes between reading and looking is counted like a broken one.
+    (tmp_path / "0_anna_0.wav").unlink()
+    assert (
+        corpora.audit(corpus, progress=False).set_index("check").loc["unreadable", "example"].endswith("no such file)")
+    )
+    # Several processes see what one sees.
+    alone = corpora.audit(corpus, progress=False)
+    monkeypatch.setattr(sys.modules["spokendigits.corpora.audit"], "POOL_FROM", 1)
+    assert corpora.audit(corpus, progress=False).equals(alone)
+
+
+def test_audit_tells_of_missing_facts(tree):
+    table = corpora.audit(corpora.read("audiomnist", tree), progress=False).set_index("check")
+    assert table.loc["missing facts", "clips"] == 60 and "origin" in table.loc["missing facts", "example"]
+
+
+def test_odd_but_good_audio_is_not_called_broken(tmp_path):
+    tone(tmp_path / "0_a_0.wav", subtype="PCM_U8")
+    tone(tmp_path / "1_a_0.wav", subtype="PCM_24")
+    tone(tmp_path / "2_a_0.flac")
+    assert corpora.verify(str(tmp_path), tmp_path) == []
+    (tmp_path / "3_a_0.wav").write_text("three")
+    (problem,) = corpora.verify(str(tmp_path), tmp_path)
+    assert problem.startswith("3_a_0.wav: unreadable")
+
+
+def test_a_digit_that_nobody_says_is_missing_too(tmp_path):
+    for digit in range(9):
+        tone(tmp_path / f"{digit}_anna_0.wav", digit)
+    table = corpora.audit(corpora.load(str(tmp_path)), progress=False).set_index("check")
+    assert table.loc["missing takes", ["clips", "example"]].tolist() == [1, "speaker anna, digit 9: 0 of 1"]

@@ -1,0 +1,170 @@
+"""The runner, on small notebooks of its own: order, resume, failing cells, names, folders that hold something else."""
+
+import json
+
+import nbformat
+import pytest
+
+from spokendigits import cli, course
+from spokendigits.errors import CourseError
+from spokendigits.files import read_json, runs_folder
+
+PARAMETERS = 'corpus = "synthetic"\nlane = "fast"\nrun = ""'
+
+
+def write(folder, name, *sources):
+    cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
+
+
+@pytest.fixture
+def notebooks(tmp_path):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for name in ("01_a", "02_b", "03_c"):
+        write(folder, name, f"open(r'{tmp_path}/log', 'a').write('{name} ' + lane + '\\n')")
+    return folder
+
+
+def log(tmp_path):
+    return (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
+
+
+def test_all_run_in_order_and_a_second_call_runs_none(notebooks, tmp_path, capsys):
+    folder = course.run(source=notebooks)
+    assert log(tmp_path) == ["01_a fast", "02_b fast", "03_c fast"]
+    assert folder == runs_folder() / "fast-synthetic"
+    assert [path.name for path in sorted((folder / "notebooks").iterdir())] == [
+        "01_a.ipynb",
+        "02_b.ipynb",
+        "03_c.ipynb",
+    ]
+    assert capsys.readouterr().out.count("[") == 3
+    course.run(source=notebooks)
+    assert len(log(tmp_path)) == 3 and "done before" in capsys.readouterr().out
+
+
+def test_a_changed_notebook_runs_again_with_all_after_it(notebooks, tmp_path):
+    course.run(source=notebooks)
+    write(notebooks, "02_b", f"open(r'{tmp_path}/log', 'a').write('changed\\n')")
+    course.run(source=notebooks)
+    assert log(tmp_path)[3:] == ["changed", "03_c fast"]
+
+
+def test_the_failing_cell_is_shown_and_the_run_goes_on_from_there(notebooks, tmp_path, capsys):
+    write(notebooks, "02_b", "x = 1", "raise ValueError('the lamp is out')")
+    with pytest.raises(CourseError) as caught:
+        course.run(source=notebooks)
+    message = str(caught.value)
+    assert "02_b.ipynb" in message and "ValueError: the lamp is out" in message and "    raise ValueError" in message
+    folder = runs_folder() / "fast-synthetic"
+    assert (folder / "notebooks" / "02_b.failed.ipynb").exists() and not (folder / "notebooks" / "02_b.ipynb").exists()
+    write(notebooks, "02_b", "x = 1")
+    course.run(source=notebooks)
+    assert log(tmp_path) == ["01_a fast", "03_c fast"], "the first was not run again"
+    assert not (folder / "notebooks" / "02_b.failed.ipynb").exists()
+
+
+def test_parameters_pass_through_and_only_where_they_differ(notebooks, tmp_path):
+    folder = course.run(lane="full", name="mine", source=notebooks)
+    assert log(tmp_path)[0] == "01_a full" and folder.name == "mine"
+    injected = json.loads((folder / "notebooks" / "01_a.ipynb").read_text())["cells"][1]["source"]
+    assert "full" in "".join(injected) and "corpus" not in "".join(injected)
+    plain = course.run(source=notebooks)
+    assert "injected" not in (plain / "notebooks" / "01_a.ipynb").read_text()
+
+
+def test_a_parameter_that_a_notebook_lacks_is_found_before_anything_starts(notebooks, tmp_path):
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("lane = 'fast'", metadata={"tags": ["parameters"]})]),
+        notebooks / "03_c.ipynb",
+    )
+    with pytest.raises(CourseError, match=r"03_c\.ipynb: unknown parameter 'run'"):
+        course.run(name="mine", source=notebooks)
+    assert log(tmp_path) == []
+
+
+def test_a_folder_with_something_else_is_left_alone(notebooks, tmp_path):
+    (runs_folder() / "mine").mkdir(parents=True)
+    (runs_folder() / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(CourseError, match="no run of this course"):
+        course.run(name="mine", source=notebooks)
+    assert [path.name for path in (runs_folder() / "mine").iterdir()] == ["thesis.txt"] and log(tmp_path) == []
+    course.run(name="first", source=notebooks)
+    with pytest.raises(CourseError, match="holds a run with"):
+        course.run(name="first", lane="full", source=notebooks)
+
+
+def test_ctrl_c_keeps_what_was_done(notebooks, tmp_path, monkeypatch):
+    execute, calls = course.execute, []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        execute(*args)
+
+    monkeypatch.setattr(course, "execute", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        course.run(source=notebooks)
+    assert list(read_json(runs_folder() / "fast-synthetic" / course.STATE)["done"]) == ["01_a.ipynb"]
+    course.run(source=notebooks)
+    assert log(tmp_path) == ["01_a fast", "02_b fast", "03_c fast"]
+
+
+def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
+    output = nbformat.v4.new_output("stream", name="stderr", text="\r 0%\r 50%\r100% done\nnext\r\n")
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("", outputs=[output])], metadata={"papermill": {"x": 1}}
+    )
+    course.tidy(notebook)
+    assert notebook.cells[0].outputs[0].text == "100% done\nnext\n" and "papermill" not in notebook.metadata
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--lane", "fasst"], "Did you mean 'fast'"),
+        (["run", "--corpus", "fssd"], "Did you mean fsdd"),
+        (["run", "--name", "../../etc"], "no name for a folder"),
+        (["fetch", "audiomnits"], "Did you mean audiomnist"),
+        (["train", "--name", "x", "--split", "sorted"], "random, speaker, published"),
+        (["train", "--name", "x", "--recipe", "nothing.yaml"], "no such file"),
+        (["predict", "a.wav", "--model", "nothing.safetensors"], "no such checkpoint"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments, words, capsys):
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.startswith("error: ") and error.count("\n") == 1 and "Traceback" not in error
+
+
+@pytest.mark.parametrize(("raised", "status", "words"), [
+    (KeyboardInterrupt(), 130, "the same command continues"),
+    (OSError(28, "No space left on device", "clips"), 2, "No space left"),
+    (PermissionError(13, "Permission denied", "runs"), 2, "Permission denied"),
+])  # fmt: skip
+def test_trouble_from_outside_is_one_line_too(raised, status, words, capsys, monkeypatch):
+    def trouble(*args):
+        raise raised
+
+    monkeypatch.setattr(course, "run", trouble)
+    assert cli.main(["run"]) == status
+    assert words in capsys.readouterr().err
+
+
+def test_train_then_predict_real_recordings(fsdd_root, tmp_path, capsys, recipe, monkeypatch):
+    monkeypatch.setenv("SPOKENDIGITS_DATA", str(fsdd_root.parent))
+    recipe.but(corpus="fsdd", takes=4).to_yaml(tmp_path / "recipe.yaml")
+    assert cli.main(["train", "--name", "mine", "--recipe", str(tmp_path / "recipe.yaml"), "--split", "speaker"]) == 0
+    model = runs_folder() / "mine" / "model.safetensors"
+    files = [str(fsdd_root / "recordings" / f"{digit}_theo_0.wav") for digit in range(3)]
+    (tmp_path / "bad.wav").write_text("no sound")
+    capsys.readouterr()
+    assert cli.main(["predict", files[0], str(tmp_path / "bad.wav"), *files[1:], "--model", str(model)]) == 1
+    out, err = capsys.readouterr()
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [line[0] for line in lines] == files, "one line a good file, in order"
+    assert all(0 <= int(line[1]) <= 9 and 0 < float(line[2]) <= 1 for line in lines)
+    assert "bad.wav" in err

@@ -1,0 +1,110 @@
+"""The notebooks as documents: what every one of them must have. `make test` also runs them, with nbval."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from spokendigits.course import DEFAULTS
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+PATHS = sorted(FOLDER.glob("*.ipynb"))
+NOTEBOOKS = {path.stem: nbformat.read(path, as_version=4) for path in PATHS}
+
+
+def tagged(notebook, tag):
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_the_five_are_there():
+    assert list(NOTEBOOKS)[:5] == ["01_data", "02_features", "03_training", "04_evaluation", "05_error_analysis"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+class TestEach:
+    def test_opens_with_objectives_prerequisites_and_minutes(self, name):
+        opening = NOTEBOOKS[name].cells[0].source
+        assert re.match(rf"# {int(name[:2])} · ", opening)
+        assert (
+            "**You will**" in opening and "**You need**" in opening and re.search(r"\*\*Time\*\* \d+ minutes", opening)
+        )
+
+    def test_ends_with_a_summary_the_next_step_and_what_made_the_numbers(self, name):
+        cells = NOTEBOOKS[name].cells
+        assert "## What you have now" in cells[-2].source and "**Next:**" in cells[-2].source
+        assert cells[-1].source.startswith("course.made_by(")
+
+    def test_parameters_are_the_runners(self, name):
+        (cell,) = tagged(NOTEBOOKS[name], "parameters")
+        values = {}
+        exec(cell.source, values)
+        assert {key: values[key] for key in DEFAULTS} == DEFAULTS
+
+    def test_the_bootstrap_is_the_same_everywhere_and_does_nothing_here(self, name, monkeypatch):
+        (cell,) = tagged(NOTEBOOKS[name], "bootstrap")
+        assert cell.source == tagged(NOTEBOOKS["01_data"], "bootstrap")[0].source
+        assert "torch" not in re.findall(r"%pip install (.*)", cell.source)[1].split(), (
+            "Colab's torch must not be touched"
+        )
+        # Every install stands under the condition that this is Colab and the package is not there.
+        condition = cell.source.index('if "google.colab" in sys.modules and')
+        assert all(line.startswith("    ") for line in cell.source[condition:].splitlines()[1:] if line)
+
+    def test_at_least_two_exercises_each_with_a_hidden_tested_solution(self, name):
+        cells = NOTEBOOKS[name].cells
+        solutions = tagged(NOTEBOOKS[name], "solution")
+        exercises = [i for i, cell in enumerate(cells) if cell.source.startswith("## Exercise")]
+        assert len(exercises) == len(solutions) >= 2
+        for i in exercises:
+            assert re.search(r"\(\d+ minutes\)", cells[i].source.splitlines()[0])
+            assert cells[i + 1].source == "# your answer" and cells[i + 2] in solutions
+        for cell in solutions:
+            assert "hide-cell" in cell.metadata["tags"] and cell.metadata["jupyter"]["source_hidden"]
+            assert "assert " in cell.source, "a solution that checks nothing"
+
+    def test_no_cell_is_longer_than_a_screen(self, name):
+        for cell in code(NOTEBOOKS[name]):
+            assert len(cell.source.splitlines()) <= 30, cell.source
+
+    def test_a_result_whose_output_is_not_compared_is_held_by_an_assert(self, name):
+        """An ignored output that shows a measured number needs an assert in it, or before the next ignored one but two."""
+        cells = code(NOTEBOOKS[name])
+        for i, cell in enumerate(cells):
+            if "nbval-ignore-output" in cell.metadata.get("tags", []) and re.search(
+                r"accuracy|recall|loss:", cell.source
+            ):
+                near = cells[i : i + 6]
+                assert any("assert " in other.source for other in near), cell.source
+
+    def test_stored_outputs_are_whole_in_order_small_and_synthetic(self, name):
+        notebook = NOTEBOOKS[name]
+        run = [cell for cell in code(notebook) if cell.source and "exercise" not in cell.metadata.get("tags", [])]
+        assert [cell.execution_count for cell in code(notebook) if cell.execution_count] == list(
+            range(1, len(code(notebook)) + 1)
+        ), "run `make outputs`"
+        assert sum(bool(cell.outputs) for cell in run) > len(run) / 2
+        assert (FOLDER / f"{name}.ipynb").stat().st_size <= 1.5e6
+        for cell in run:
+            for output in cell.outputs:
+                assert output.output_type != "error"
+                page = output.get("data", {}).get("text/html", "")
+                for label in re.findall(r"<audio[^>]*aria-label=\"([^\"]*)\"", page):
+                    assert "synthetic" in label, label
+
+    def test_figures_carry_alt_text(self, name):
+        for cell in code(NOTEBOOKS[name]):
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    alt = output["data"]["text/plain"]
+                    assert len(alt) > 40 and not alt.startswith("<Figure"), cell.source
+
+    def test_nothing_of_this_computer_is_stored(self, name):
+        text = json.dumps(NOTEBOOKS[name])
+        assert not re.search(r"/(home|root|Users|work|tmp)/", text)
+        assert "papermill" not in NOTEBOOKS[name].metadata
