@@ -139,7 +139,8 @@ def execute(path: Path, target: Path, parameters: dict) -> None:
                 cwd=str(path.parent),
                 kernel_name="python3",
                 progress_bar=False,
-                log_output=False,
+                # The kernel would warn on every start that it talks over TCP, on this computer alone.
+                extra_arguments=["--log-level=CRITICAL"],
             )
         except PapermillExecutionError as error:
             os.replace(temporary, failed)
@@ -160,10 +161,23 @@ def tidy(notebook) -> None:
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
-        for output in cell.get("outputs", []):
-            if output.output_type == "stream":
-                lines = output.text.split("\n")
-                output.text = "\n".join(line.rstrip("\r").split("\r")[-1] for line in lines)
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
+
+
+def _joined(outputs: list) -> list:
+    """Outputs with what was written in pieces to one stream put together, and overwritten lines left out."""
+    joined = []
+    for output in outputs:
+        if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    for output in joined:
+        if output.output_type == "stream":
+            lines = output.text.split("\n")
+            output.text = "\n".join(line.rstrip("\r").split("\r")[-1] for line in lines)
+    return joined
 
 
 def _indent(source: str) -> str:

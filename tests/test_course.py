@@ -9,13 +9,14 @@ from spokendigits import cli, course
 from spokendigits.errors import CourseError
 from spokendigits.files import read_json, runs_folder
 
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 PARAMETERS = 'corpus = "synthetic"\nlane = "fast"\nrun = ""'
 
 
 def write(folder, name, *sources):
     cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
     cells += [nbformat.v4.new_code_cell(source) for source in sources]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), folder / f"{name}.ipynb")
 
 
 @pytest.fixture
@@ -76,10 +77,8 @@ def test_parameters_pass_through_and_only_where_they_differ(notebooks, tmp_path)
 
 
 def test_a_parameter_that_a_notebook_lacks_is_found_before_anything_starts(notebooks, tmp_path):
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("lane = 'fast'", metadata={"tags": ["parameters"]})]),
-        notebooks / "03_c.ipynb",
-    )
+    cells = [nbformat.v4.new_code_cell("lane = 'fast'", metadata={"tags": ["parameters"]})]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), notebooks / "03_c.ipynb")
     with pytest.raises(CourseError, match=r"03_c\.ipynb: unknown parameter 'run'"):
         course.run(name="mine", source=notebooks)
     assert log(tmp_path) == []
@@ -114,12 +113,14 @@ def test_ctrl_c_keeps_what_was_done(notebooks, tmp_path, monkeypatch):
 
 
 def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
-    output = nbformat.v4.new_output("stream", name="stderr", text="\r 0%\r 50%\r100% done\nnext\r\n")
+    pieces = ["\r 0%", "\r 50%", "\r100% done\nnext\r\n"]  # papermill stores each write as an output of its own
+    outputs = [nbformat.v4.new_output("stream", name="stderr", text=piece) for piece in pieces]
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell("", outputs=[output])], metadata={"papermill": {"x": 1}}
+        cells=[nbformat.v4.new_code_cell("", outputs=outputs)], metadata={"papermill": {"x": 1}}
     )
     course.tidy(notebook)
-    assert notebook.cells[0].outputs[0].text == "100% done\nnext\n" and "papermill" not in notebook.metadata
+    (output,) = notebook.cells[0].outputs
+    assert output.text == "100% done\nnext\n" and "papermill" not in notebook.metadata
 
 
 @pytest.mark.parametrize(

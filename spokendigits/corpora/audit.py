@@ -1,0 +1,168 @@
+"""What is wrong, odd or missing in a corpus, as one table."""
+
+import hashlib
+import multiprocessing
+import os
+import re
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import soundfile
+from tqdm import tqdm
+
+from spokendigits.corpora.corpus import COLUMNS, Corpus
+
+SILENT = 10 ** (-60 / 20)  # peak, -60 dBFS
+RAIL = 0.999  # of full scale; 16-bit audio that clips stays just below 1
+SHORT, LONG = 0.15, 1.0  # seconds
+POOL_FROM = 5_000  # clips; below that, starting processes costs more than it saves
+
+
+def header_problem(path: Path | str) -> str | None:
+    """What a file's header says against it, in a few words: unreadable, truncated, empty. None: nothing."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            return _problem(file)
+    except (soundfile.LibsndfileError, OSError) as error:
+        return f"unreadable ({_why(path, error)})"
+
+
+def _why(path: Path | str, error: Exception) -> str:
+    if not Path(path).is_file():
+        return "no such file"
+    return getattr(error, "error_string", str(error)).rstrip(".")
+
+
+def _problem(file: soundfile.SoundFile) -> str | None:
+    if file.frames == 0:
+        return "empty (0 samples)"
+    # libsndfile reads what is left of a cut WAV without complaint; only its log tells.
+    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    # Programs that write to a pipe announce "as long as can be": that is no cut.
+    if cut and int(cut[2]) < int(cut[1]) < 2**31 - 2**16:
+        return f"truncated ({cut[2]} of {cut[1]} bytes of audio)"
+    return None
+
+
+class _Facts(NamedTuple):
+    problem: str | None
+    digest: str = ""
+    rate: int = 0
+    channels: int = 0
+    seconds: float = np.nan
+    peak: float = np.nan
+    clipped: bool = False
+    finite: bool = True
+
+
+def _look(path: str) -> _Facts:
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with soundfile.SoundFile(path) as file:
+            peak, clipped, finite = 0.0, False, True
+            # In blocks: a recording of three hours must not fill the memory.
+            for block in file.blocks(1 << 20, dtype="float32", always_2d=True):
+                loud = np.abs(block)
+                finite &= bool(np.isfinite(loud).all())
+                peak = max(peak, float(np.nan_to_num(loud, nan=0, posinf=0).max(initial=0)))
+                rail = loud >= RAIL
+                # One sample at full scale is a well-levelled recording; three in a row are a flattened wave.
+                clipped |= bool((rail[:-2] & rail[1:-1] & rail[2:]).any())
+            seconds = file.frames / file.samplerate
+            return _Facts(_problem(file), digest, file.samplerate, file.channels, seconds, peak, clipped, finite)
+    except (soundfile.LibsndfileError, OSError) as error:
+        return _Facts(f"unreadable ({_why(path, error)})")
+
+
+def _look_at_all(paths: list[str], progress: bool) -> pd.DataFrame:
+    bar = {"desc": "audit", "unit": "clip", "total": len(paths), "disable": not progress}
+    if len(paths) < POOL_FROM:
+        return pd.DataFrame(tqdm(map(_look, paths), **bar), columns=_Facts._fields)
+    # spawn: forking a process that has used torch's threads can hang.
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 16), multiprocessing.get_context("spawn")) as pool:
+        return pd.DataFrame(tqdm(pool.map(_look, paths, chunksize=256), **bar), columns=_Facts._fields)
+
+
+def audit(corpus: Corpus, progress: bool = True) -> pd.DataFrame:
+    """Looks at every file of a corpus once and says what to know before training on it.
+
+    Returns one row a check: `check`, `clips` (how many it concerns; 0 when clean), `example`, `advice`. The corpus's
+    notes follow as rows of their own, with `clips` missing (NA). A file that is gone or broken is counted, not raised.
+    """
+    table = corpus.table
+    clips = table.join(_look_at_all([str(corpus.root / path) for path in table["path"]], progress))
+    problem = clips["problem"].fillna("")
+    heard = clips[~problem.str.startswith(("unreadable", "empty"))]
+    common = heard["rate"].mode().iloc[0] if len(heard) else 0
+    rows = [
+        _row("unreadable", clips[problem.str.startswith("unreadable")], "Replace or remove them.", "{path}: {problem}"),
+        _row("truncated", clips[problem.str.startswith("truncated")], "Fetch them again.", "{path}: {problem}"),
+        _row("empty", clips[problem.str.startswith("empty")], "Fetch or record them again."),
+        _row("NaN or infinite samples", heard[~heard["finite"]], "Replace or remove them."),
+        _row("silent", heard[heard["peak"] < SILENT], "Peak below -60 dBFS: listen, then record again or remove."),
+        _row("clipped", heard[heard["clipped"]], "Three samples in a row at full scale: recorded too loud."),
+        _row("not mono", heard[heard["channels"] > 1], "Averaged to mono: listen.", "{path} ({channels} channels)"),
+        _row(
+            "another sample rate",
+            heard[heard["rate"] != common],
+            f"Most have {common:,} Hz. All are resampled, but these have more or fewer high frequencies.",
+            "{path} ({rate:,} Hz)",
+        ),
+        _row("shorter than 0.15 s", heard[heard["seconds"] < SHORT], "Is it cut off?", "{path} ({seconds:.2f} s)"),
+        _row(
+            "longer than 1 s", heard[heard["seconds"] > LONG], "Its loudest second is used.", "{path} ({seconds:.2f} s)"
+        ),
+        *_twins(clips[clips["digest"] != ""]),
+        _missing_takes(table),
+        _missing_facts(table),
+    ]
+    rows += [("note", pd.NA, "", note) for note in corpus.notes]
+    return pd.DataFrame(rows, columns=["check", "clips", "example", "advice"]).astype({"clips": "Int64"})
+
+
+def _row(check: str, found: pd.DataFrame, advice: str, example: str = "{path}") -> tuple:
+    if found.empty:
+        return check, 0, "", ""
+    return check, len(found), example.format(**found.iloc[0]), advice
+
+
+def _twins(clips: pd.DataFrame) -> Iterable[tuple]:
+    twins = clips[clips.duplicated("digest", keep=False)]
+    yield _twin_row("identical files", twins, "One recording counted twice: remove the copy.")
+    said = twins.groupby("digest")[["digit", "speaker"]].transform("nunique").gt(1).any(axis=1)
+    advice = "The same recording under two labels: at most one is right."
+    yield _twin_row("identical files, other digit or speaker", twins[said], advice)
+
+
+def _twin_row(check: str, twins: pd.DataFrame, advice: str) -> tuple:
+    if twins.empty:
+        return check, 0, "", ""
+    first = twins.loc[twins["digest"] == twins["digest"].iloc[0], "path"]
+    return check, len(twins), " = ".join(first.iloc[:2]), advice
+
+
+def _missing_takes(table: pd.DataFrame) -> tuple:
+    takes = table.groupby(["digit", "speaker"]).size().unstack(fill_value=0).reindex(range(10), fill_value=0)
+    lacking = (takes.to_numpy().max() - takes).unstack()
+    lacking = lacking[lacking > 0]
+    if lacking.empty:
+        return "missing takes", 0, "", ""
+    speaker, digit = lacking.index[0]
+    have = takes.loc[digit, speaker]
+    example = f"speaker {speaker}, digit {digit}: {have} of {takes.to_numpy().max()}"
+    return "missing takes", int(lacking.sum()), example, "Digits or speakers weigh unequally: report results for each."
+
+
+def _missing_facts(table: pd.DataFrame) -> tuple:
+    facts = table.drop(columns=COLUMNS)
+    lacking = facts.isna()
+    if not lacking.to_numpy().any():
+        return "missing facts", 0, "", ""
+    row = lacking.any(axis=1).idxmax()
+    example = f"speaker {table['speaker'][row]}: {', '.join(facts.columns[lacking.loc[row]])}"
+    return "missing facts", int(lacking.any(axis=1).sum()), example, "Leave these clips out of results by that fact."
