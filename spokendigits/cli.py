@@ -64,7 +64,7 @@ def train(options) -> int:
         recipe = recipe.but(split=options.split)
     if Path(options.name).name != options.name:
         raise CourseError(f"--name {options.name!r} is no name for a folder.")
-    corpus = corpora.load(recipe.corpus, takes=recipe.takes, seed=recipe.seed)
+    corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes)
     clips = make_clips(corpus, recipe)
     folder = runs_folder() / options.name
     train_or_load(recipe, corpus, clips, split(corpus, recipe.split, recipe.folds, recipe.fold, recipe.seed), folder)

@@ -16,7 +16,7 @@ from spokendigits.files import atomic_file, read_json, runs_folder, versions, wr
 from spokendigits.recipe import Recipe, check_names
 
 LANES = {"fast": "fast", "full": "seed"}  # lane: preset of the recipe
-FAST_TAKES = {"synthetic": 2, "audiomnist": 3}  # enough to learn from in minutes; other corpora are small enough whole
+LARGE = ("synthetic", "audiomnist")  # the fast lane takes a part of these; other corpora are small enough whole
 DEFAULTS = {"corpus": "synthetic", "lane": "fast", "run": ""}
 STATE = "course.json"
 
@@ -24,8 +24,8 @@ STATE = "course.json"
 def recipe(lane: str, corpus: str) -> Recipe:
     """The recipe of a lane for a corpus: `fast` takes minutes on a CPU, `full` is the seed experiment's size."""
     check_names([lane], list(LANES), "unknown lane")
-    takes = FAST_TAKES.get(corpus) if lane == "fast" else None
-    return Recipe.preset(LANES[lane]).but(corpus=corpus, takes=takes)
+    preset = Recipe.preset(LANES[lane]).but(corpus=corpus)
+    return preset if corpus in LARGE else preset.but(speakers=None, takes=None)
 
 
 def run_folder(run: str, lane: str, corpus: str) -> Path:

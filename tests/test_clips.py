@@ -145,7 +145,7 @@ def test_a_full_disk_says_so_before_anything_is_decoded(tones, recipe, monkeypat
 
 
 def test_real_recordings_are_decoded(fsdd_root, recipe):
-    corpus = fsdd.read(fsdd_root).with_takes(2)
+    corpus = fsdd.read(fsdd_root).part(takes=2)
     clips = make_clips(corpus, recipe, progress=False)
     assert len(clips) == 120
     loud = np.abs(clips.audio.astype(int)).max(axis=1)

@@ -517,7 +517,7 @@ def test_a_faulty_csv_is_one_line(tmp_path, text, match):
 
 
 def test_audit_of_real_recordings(fsdd_root):
-    corpus = corpora.read("fsdd", fsdd_root).with_takes(10)
+    corpus = corpora.read("fsdd", fsdd_root).part(takes=10)
     table = corpora.audit(corpus, progress=False)
     assert list(table.columns) == ["check", "clips", "example", "advice"]
     found = table.set_index("check")["clips"].dropna()

@@ -182,7 +182,7 @@ def picture(wave, rate):
 
 @pytest.fixture(scope="module")
 def pictures(whole):
-    first = whole.with_takes(1)
+    first = whole.part(takes=1)
     return np.stack([picture(*soundfile.read(first.file(row))) for row in range(len(first))]), first.table
 
 

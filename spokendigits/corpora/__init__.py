@@ -66,6 +66,7 @@ def verify(name: str, root: Path | str, progress: bool = False) -> list[str]:
 def load(
     name: str,
     source: Path | str | None = None,
+    speakers: int | None = None,
     takes: int | None = None,
     seed: int = 0,
     processes: int | None = None,
@@ -76,6 +77,7 @@ def load(
     name: one of NAMES, or a folder or CSV of your own recordings (see `folder.read`).
     source: where to take it from: a local folder (read where it is), a zip, or a source that `fetch` knows. Without
     one, the first of these: SPOKENDIGITS_DATA/<name>, the course's data folder, `fetch`.
+    speakers: how many speakers to keep (default all).
     takes: how many takes of each digit and speaker to make (synthetic, default 50) or keep (recordings, default all).
     seed, processes: for making synthetic speech.
     Raises CourseError for an unknown name, a corpus that is not whole, or no way to get one.
@@ -84,12 +86,12 @@ def load(
         raise CourseError(f"takes={takes}: at least one take of each digit and speaker is needed.")
     check_name(name)
     if name not in NAMES:
-        return folder.read(name).with_takes(takes)
+        return folder.read(name).part(speakers, takes)
     options = {"takes": takes or synthetic.TAKES, "seed": seed, "processes": processes} if name == "synthetic" else {}
     root = _find(name, source, progress, options)
     if name == "fsdd":
         fsdd.check(root)
-    return read(name, root).with_takes(takes)
+    return read(name, root).part(speakers, takes)
 
 
 def check_name(name: str) -> None:

@@ -26,7 +26,7 @@ def header_problem(path: Path | str) -> str | None:
     """What a file's header says against it, in a few words: unreadable, truncated, empty. None: nothing."""
     try:
         with soundfile.SoundFile(path) as file:
-            return _problem(file)
+            return damage(file)
     except (soundfile.LibsndfileError, OSError) as error:
         return f"unreadable ({_why(path, error)})"
 
@@ -37,7 +37,8 @@ def _why(path: Path | str, error: Exception) -> str:
     return getattr(error, "error_string", str(error)).rstrip(".")
 
 
-def _problem(file: soundfile.SoundFile) -> str | None:
+def damage(file: soundfile.SoundFile) -> str | None:
+    """What an opened file's header says against it, in a few words: truncated, empty. None: nothing."""
     if file.frames == 0:
         return "empty (0 samples)"
     # libsndfile reads what is left of a cut WAV without complaint; only its log tells.
@@ -74,7 +75,7 @@ def _look(path: str) -> _Facts:
                 # One sample at full scale is a well-levelled recording; three in a row are a flattened wave.
                 clipped |= bool((rail[:-2] & rail[1:-1] & rail[2:]).any())
             seconds = file.frames / file.samplerate
-            return _Facts(_problem(file), digest, file.samplerate, file.channels, seconds, peak, clipped, finite)
+            return _Facts(damage(file), digest, file.samplerate, file.channels, seconds, peak, clipped, finite)
     except (soundfile.LibsndfileError, OSError) as error:
         return _Facts(f"unreadable ({_why(path, error)})")
 

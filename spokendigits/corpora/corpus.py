@@ -50,12 +50,14 @@ class Corpus:
         """Speaker names, sorted."""
         return sorted(self.table["speaker"].unique())
 
-    def with_takes(self, takes: int | None) -> "Corpus":
-        """The same corpus with only the first `takes` takes of each speaker and digit (None: all)."""
-        if takes is None:
-            return self
-        rank = self.table.groupby(["speaker", "digit"])["take"].rank(method="first")
-        return replace(self, table=self.table[rank <= takes])
+    def part(self, speakers: int | None = None, takes: int | None = None) -> "Corpus":
+        """The same corpus with only the first `speakers`, and the first `takes` of each digit (None: all)."""
+        table = self.table
+        if speakers is not None:
+            table = table[table["speaker"].isin(self.speakers[:speakers])]
+        if takes is not None:
+            table = table[table.groupby(["speaker", "digit"])["take"].rank(method="first") <= takes]
+        return self if len(table) == len(self.table) else replace(self, table=table)
 
     def file(self, row: int) -> Path:
         """The audio file of one row."""
