@@ -13,7 +13,8 @@ run: $(READY)
 test: $(READY)
 	$(BIN)/ruff check spokendigits tests
 	$(BIN)/ruff format --check spokendigits tests
-	$(BIN)/python -m pytest tests
+	# One torch thread a process: two processes with two threads each would stand in each other's way.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests
 	# In a home of its own: a run that was made before must not stand in for what today's code would make.
 	home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && SPOKENDIGITS_HOME=$$home $(BIN)/python -m pytest --nbval notebooks
 

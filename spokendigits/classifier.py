@@ -1,7 +1,8 @@
 """`Classifier`: waveforms in, logits out; a frontend and a timm backbone."""
 
+import functools
 import json
-import warnings
+import sys
 from pathlib import Path
 
 import httpx
@@ -90,8 +91,13 @@ def create(recipe: Recipe, progress: bool = True) -> Classifier:
                 f"ImageNet weights of {recipe.backbone} could not be had ({type(error).__name__}: {_first_line(error)}). "
                 "Connect to the network once, or set weights to 'auto', 'none' or a file."
             ) from None
-    warnings.warn(RANDOM_WEIGHTS, stacklevel=2)
+    _announce_random_weights()
     return Classifier(recipe)
+
+
+@functools.cache  # once a process is loud enough
+def _announce_random_weights() -> None:
+    print(f"WARNING: {RANDOM_WEIGHTS}", file=sys.stderr, flush=True)
 
 
 def _imagenet_file(recipe: Recipe) -> Path:

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 
-import librosa
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -11,7 +10,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spokendigits.evaluation import PROBABILITIES
 from spokendigits.recipe import Recipe
 
 # Okabe and Ito's palette, told apart with any kind of colour vision.
@@ -255,7 +253,7 @@ def card(audio: np.ndarray, picture: np.ndarray, row: pd.Series, recipe: Recipe)
     fig, (left, middle, right) = figure(8, 2.2, 1, 3, width_ratios=[1.2, 1.2, 1])
     draw_waveform(left, audio, recipe.sample_rate)
     draw_mel(middle, picture, recipe)
-    chances = row[PROBABILITIES].to_numpy(float)
+    chances = row[[f"p{digit}" for digit in range(10)]].to_numpy(float)
     colours = [GREEN if digit == row["digit"] else ORANGE if digit == row["predicted"] else GREY for digit in range(10)]
     right.barh(range(10), chances, color=colours)
     right.set(yticks=range(10), xlim=(0, 1), xlabel="probability", ylabel="digit")
@@ -282,9 +280,10 @@ def comparison(scores: pd.DataFrame) -> Figure:
 
 
 def spectrogram(power: np.ndarray, sample_rate: int, hop: int) -> Figure:
-    """A power spectrogram [frequencies, frames] in decibels below its loudest point."""
+    """A power spectrogram [frequencies, frames] in decibels below its loudest point, down to -80."""
+    decibels = 10 * np.log10(np.maximum(power / power.max(), 1e-8))
     fig, ax = figure(8, 3)
-    image = ax.imshow(librosa.power_to_db(power, ref=np.max), origin="lower", aspect="auto", cmap=SOUND,
+    image = ax.imshow(decibels, origin="lower", aspect="auto", cmap=SOUND,
                       extent=(0, power.shape[1] * hop / sample_rate, 0, sample_rate / 2))  # fmt: skip
     ax.set(xlabel="seconds", ylabel="hertz")
     fig.colorbar(image, label="decibels")

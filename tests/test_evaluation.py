@@ -75,6 +75,12 @@ def test_the_interval_respects_speakers():
     assert 0.44 < low < 0.5 < high < 0.56
 
 
+def test_no_mistakes_are_not_certainty():
+    low, high = ev.interval(table([1] * 100, [1] * 100), rounds=50)
+    # Wilson 1927 for 100 of 100 at 95 %: 0.963 to 1
+    assert low == pytest.approx(0.963, abs=1e-3) and high == 1
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     random = np.random.default_rng(1)
     hit = 0
