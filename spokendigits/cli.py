@@ -53,11 +53,13 @@ def train(options) -> int:
     from spokendigits.splits import split
     from spokendigits.training import train_or_load
 
-    recipe = (
-        Recipe.from_yaml(options.recipe)
-        if options.recipe
-        else course.recipe(options.lane, options.corpus or "synthetic")
-    )
+    unused = {}
+    if options.recipe:
+        recipe, unused = Recipe.read(options.recipe)
+    else:
+        recipe = course.recipe(options.lane, options.corpus or "synthetic")
+    for name, value in unused.items():
+        print(f"not used: {name}: {value}")
     if options.corpus:
         recipe = recipe.but(corpus=options.corpus)
     if options.split:
@@ -144,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--name", required=True, help="folder under runs/")
     sub.add_argument("--corpus", help="as for run")
     sub.add_argument("--lane", default="fast", help="as for run")
-    sub.add_argument("--recipe", help="a recipe in YAML instead of a lane")
+    sub.add_argument("--recipe", help="a recipe in YAML, the course's or Hydrogen Torch's, instead of a lane")
     sub.add_argument("--split", help="random, speaker or published")
 
     sub = command(predict, "say which digit is spoken in each file: path, digit, probability")

@@ -48,6 +48,7 @@ def predict(
     """
     device = next(classifier.parameters()).device
     recipe = classifier.recipe
+    digit = corpus.table["digit"].to_numpy()
     found, lost = [], []
     classifier.eval()
     with (
@@ -56,16 +57,16 @@ def predict(
     ):
         for first in tqdm(range(0, len(rows), batch_size), desc="predict", unit="batch", disable=not progress):
             part = rows[first : first + batch_size]
-            logits = classifier(torch.from_numpy(clips.audio[part]).to(device)).float()
-            target = F.one_hot(torch.from_numpy(corpus.table["digit"].to_numpy()[part]), DIGITS).float()
-            found.append(probabilities(logits, recipe.loss).cpu().numpy())
-            lost.append(losses(logits, target.to(device), recipe.loss).cpu().numpy())
+            logits = classifier(torch.tensor(clips.audio[part], device=device)).float().cpu()
+            target = F.one_hot(torch.tensor(digit[part]), DIGITS).float()
+            found.append(probabilities(logits, recipe.loss).numpy())
+            lost.append(losses(logits, target, recipe.loss).numpy())
     table = corpus.table.iloc[rows].copy()
     table.insert(0, "clip", rows)
     chances = np.concatenate(found)
     table.insert(5, "predicted", chances.argmax(axis=1))
-    for digit, name in enumerate(PROBABILITIES):
-        table.insert(6 + digit, name, chances[:, digit])
+    for column, name in enumerate(PROBABILITIES):
+        table.insert(6 + column, name, chances[:, column])
     table.insert(16, "loss", np.concatenate(lost))
     return table.reset_index(drop=True)
 

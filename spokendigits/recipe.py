@@ -145,6 +145,11 @@ class Recipe:
         return cls().but(**_read_mapping(path))
 
     @classmethod
+    def read(cls, path: Path | str) -> tuple["Recipe", dict]:
+        """Reads either form of YAML, the course's or the product's; returns what is not used as `from_product_yaml` does."""
+        return cls.from_product_yaml(path) if "architecture" in _read_mapping(path) else (cls.from_yaml(path), {})
+
+    @classmethod
     def from_product_yaml(cls, path: Path | str) -> tuple["Recipe", dict]:
         """Reads a configuration saved by H2O Hydrogen Torch.
 

@@ -145,7 +145,7 @@ def train(
             classifier.save(folder / MODEL)
         save_checkpoint(folder, classifier, optimizer, state)
     finish(folder, recipe, corpus, split, classifier, accelerator, state)
-    return Classifier.load(folder / MODEL)
+    return Classifier.load(folder / MODEL).to(accelerator.device)
 
 
 def train_or_load(
@@ -154,7 +154,7 @@ def train_or_load(
     """The classifier of a finished run in `folder`, or a new one trained there."""
     if finished(folder):
         claim(folder, recipe, clips)
-        return Classifier.load(folder / MODEL)
+        return Classifier.load(folder / MODEL).to(PartialState().device)
     return train(recipe, corpus, clips, split, folder, progress)
 
 

@@ -52,6 +52,9 @@ def test_the_products_yaml_gives_the_seed_recipe_and_names_what_it_leaves_out(tm
     assert unused["environment.gpus"] == ["0"]
     assert unused["experiment_name"] == "spoken"
     assert "training.epochs" not in unused
+    assert Recipe.read(tmp_path / "cfg.yaml") == (recipe, unused)
+    recipe.to_yaml(tmp_path / "own.yaml")
+    assert Recipe.read(tmp_path / "own.yaml") == (recipe, {})
 
 
 def test_the_products_settings_are_really_read(tmp_path):
