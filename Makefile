@@ -1,4 +1,4 @@
-# make run · make test · make book · make lab · make outputs
+# make run · make test · make book · make lab · make outputs · make clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -11,8 +11,8 @@ run: $(READY)
 	$(BIN)/spokendigits run
 
 test: $(READY)
-	$(BIN)/ruff check spokendigits tests
-	$(BIN)/ruff format --check spokendigits tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	# One torch thread a process: two processes with two threads each would stand in each other's way.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests
 	# In a home of its own: a run that was made before must not stand in for what today's code would make.
