@@ -230,7 +230,7 @@ def recall(table: pd.DataFrame, by: str) -> Figure:
     return describe(fig, alt)
 
 
-def predictions(pictures: np.ndarray, table: pd.DataFrame, recipe: Recipe) -> Figure:
+def predictions(pictures: np.ndarray, table: pd.DataFrame, recipe: Recipe, label: str) -> Figure:
     """The seed's picture of predictions: mel pictures [n, n_mels, frames] with loss, true and predicted digit, probability."""
     fig, axes = figure(8, 2.6 * -(-len(table) // 4), -(-len(table) // 4), 4, squeeze=False)
     for ax in axes.flat[len(table) :]:
@@ -241,15 +241,16 @@ def predictions(pictures: np.ndarray, table: pd.DataFrame, recipe: Recipe) -> Fi
         chance = getattr(row, f"p{row.predicted}")
         ax.set_title(f"said {row.digit}, read {row.predicted}\nprobability {chance:.2f}\nloss {row.loss:.4f}", fontsize=9,
                      color="black" if right else ORANGE)  # fmt: skip
+    fig.suptitle(label, fontsize=10)
     wrong = int((table["digit"] != table["predicted"]).sum())
     return describe(
         fig,
-        f"{len(table)} log-mel pictures with the digit said, the digit read, its probability and the loss; {wrong} of them are misread.",
+        f"{label}: {len(table)} log-mel pictures with the digit said, the digit read, its probability and the loss; {wrong} of them are misread.",
     )
 
 
-def card(audio: np.ndarray, picture: np.ndarray, row: pd.Series, recipe: Recipe) -> Figure:
-    """One clip as a card: waveform, log-mel picture and the ten probabilities."""
+def card(audio: np.ndarray, picture: np.ndarray, row: pd.Series, recipe: Recipe, mark: str = "") -> Figure:
+    """One clip as a card: waveform, log-mel picture and the ten probabilities; `mark` follows the speaker's name."""
     fig, (left, middle, right) = figure(8, 2.2, 1, 3, width_ratios=[1.2, 1.2, 1])
     draw_waveform(left, audio, recipe.sample_rate)
     draw_mel(middle, picture, recipe)
@@ -258,7 +259,7 @@ def card(audio: np.ndarray, picture: np.ndarray, row: pd.Series, recipe: Recipe)
     right.barh(range(10), chances, color=colours)
     right.set(yticks=range(10), xlim=(0, 1), xlabel="probability", ylabel="digit")
     right.invert_yaxis()
-    title = f"said {row['digit']} by speaker {row['speaker']}, read as {row['predicted']}"
+    title = f"said {row['digit']} by speaker {row['speaker']}{mark}, read as {row['predicted']}"
     fig.suptitle(title, fontsize=10)
     alt = f"Waveform, log-mel picture and probabilities of a clip: {title} with probability {chances[row['predicted']]:.2f}; the true digit got {chances[row['digit']]:.2f}."
     return describe(fig, alt)
@@ -279,15 +280,15 @@ def comparison(scores: pd.DataFrame) -> Figure:
     return describe(fig, f"Accuracy with intervals: {'; '.join(parts)}.")
 
 
-def spectrogram(power: np.ndarray, sample_rate: int, hop: int) -> Figure:
+def spectrogram(power: np.ndarray, sample_rate: int, hop: int, title: str) -> Figure:
     """A power spectrogram [frequencies, frames] in decibels below its loudest point, down to -80."""
     decibels = 10 * np.log10(np.maximum(power / power.max(), 1e-8))
     fig, ax = figure(8, 3)
     image = ax.imshow(decibels, origin="lower", aspect="auto", cmap=SOUND,
                       extent=(0, power.shape[1] * hop / sample_rate, 0, sample_rate / 2))  # fmt: skip
-    ax.set(xlabel="seconds", ylabel="hertz")
+    ax.set(title=title, xlabel="seconds", ylabel="hertz")
     fig.colorbar(image, label="decibels")
     return describe(
         fig,
-        "Spectrogram: time to the right, frequency upwards, brightness in decibels. Voiced sounds show as stacked horizontal stripes, the harmonics.",
+        f"Spectrogram of {title}: time to the right, frequency upwards, brightness in decibels. Voiced sounds show as stacked horizontal stripes, the harmonics.",
     )
