@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from spokendigits.errors import CourseError
-from spokendigits.files import atomic_file, sha256, write_json
+from spokendigits.files import atomic_file, read_json, sha256, write_json
 from spokendigits.frontend import LogMel
 from spokendigits.recipe import Recipe
 
@@ -71,7 +71,7 @@ class Classifier(nn.Module):
         return classifier.eval()
 
 
-def create(recipe: Recipe, progress: bool = True) -> Classifier:
+def create(recipe: Recipe) -> Classifier:
     """A new classifier as the recipe's `weights` says.
 
     "imagenet": the backbone's published weights, from the Hugging Face hub or its cache; CourseError if they cannot be
@@ -175,12 +175,8 @@ def _digest_file(path: Path) -> Path:
 def _check_digest(path: Path) -> None:
     if not path.is_file():
         raise CourseError(f"{path}: no such checkpoint. Train first.")
-    if _digest_file(path).is_file():
-        expected = json.loads(_digest_file(path).read_text())["sha256"]
-        if sha256(path) != expected:
-            raise CourseError(
-                f"{path}: its SHA-256 is not the one written beside it: damaged or changed. Train it again."
-            )
+    if _digest_file(path).is_file() and sha256(path) != read_json(_digest_file(path))["sha256"]:
+        raise CourseError(f"{path}: its SHA-256 is not the one written beside it: damaged or changed. Train it again.")
 
 
 def _first_line(error: Exception) -> str:

@@ -102,7 +102,8 @@ class Recipe:
             raise CourseError(
                 f"recipe: fold {self.fold} of {self.folds} folds; folds count from 0, and there are at least 2."
             )
-        if min(self.grad_accumulation, self.speakers or 1, self.takes or 1) < 1 or 0 in (self.speakers, self.takes):
+        counts = (self.speakers, self.takes, self.grad_accumulation)
+        if any(count is not None and count < 1 for count in counts):
             raise CourseError("recipe: speakers, takes and grad_accumulation must be at least 1.")
 
     @property

@@ -49,13 +49,11 @@ def test_the_bootstrap_installs_on_colab_only_and_never_torch(monkeypatch):
     assert bootstrap(monkeypatch, colab=False, installed=False) == []
     assert bootstrap(monkeypatch, colab=True, installed=True) == []
     own, lacking = bootstrap(monkeypatch, colab=True, installed=False)
-    assert "--no-deps" in own and "@v" in cell_source("bootstrap"), "a pinned release, and nothing in its wake"
+    assert "--no-deps" in own and "@v" in tagged(NOTEBOOKS["01_data"], "bootstrap")[0].source, (
+        "a pinned release, and nothing in its wake"
+    )
     assert not {"torch", "torchaudio", "torchvision"} & set(lacking.split()), "Colab's torch must not be touched"
     assert "espeakng-loader" in lacking
-
-
-def cell_source(tag: str) -> str:
-    return tagged(NOTEBOOKS["01_data"], tag)[0].source
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
