@@ -12,7 +12,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from spokendigits.errors import CourseError
@@ -56,19 +56,27 @@ class Classifier(nn.Module):
     @classmethod
     def load(cls, path: Path | str) -> "Classifier":
         """Reads what `save` wrote, in evaluation mode. A file that changed since is refused."""
-        path = Path(path)
-        _check_digest(path)
         try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
+            state, metadata = read_weights(path)
             recipe = Recipe().but(**json.loads(metadata["recipe"]))
             classifier = cls(recipe, weights=metadata.get("weights", "none"))
-            classifier.load_state_dict(load_file(path))
-        except (SafetensorError, KeyError, RuntimeError, OSError) as error:
+            classifier.load_state_dict(state)
+        except (KeyError, RuntimeError) as error:
             raise CourseError(
                 f"{path}: not a classifier of this course ({_first_line(error)}). Train it again."
             ) from None
         return classifier.eval()
+
+
+def read_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """All weights of a safetensors file, by name, and its metadata; CourseError if it is damaged or was changed."""
+    path = Path(path)
+    _check_digest(path)
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CourseError(f"{path}: not readable as safetensors ({_first_line(error)}). Train it again.") from None
 
 
 def create(recipe: Recipe) -> Classifier:
@@ -148,23 +156,17 @@ def _from_file(recipe: Recipe) -> nn.Module:
         raise CourseError(
             f"weights: {recipe.weights!r} is none of auto, imagenet, none, and no file of that name exists."
         )
-    _check_digest(path)
     if path.suffix != ".safetensors":
         raise CourseError(f"{path}: weights are read from safetensors files only (others can run code when opened).")
+    state, _ = read_weights(path)
+    mine = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
     try:
-        with safe_open(path, "pt") as file:
-            names = list(file.keys())
-        if any(name.startswith("backbone.") for name in names):
-            backbone = _create(recipe)
-            state = {
-                name.removeprefix("backbone."): value
-                for name, value in load_file(path).items()
-                if name.startswith("backbone.")
-            }
-            backbone.load_state_dict(state)
-            return backbone
-        return _pretrained(recipe, path)
-    except (SafetensorError, RuntimeError, KeyError) as error:
+        if not mine:
+            return _pretrained(recipe, path)
+        backbone = _create(recipe)
+        backbone.load_state_dict(mine)
+        return backbone
+    except (RuntimeError, KeyError) as error:
         raise CourseError(f"{path}: does not fit {recipe.backbone} ({_first_line(error)}).") from None
 
 

@@ -48,6 +48,7 @@ def run(options) -> int:
 def train(options) -> int:
     from spokendigits import corpora, course
     from spokendigits.clips import make_clips
+    from spokendigits.devices import processes
     from spokendigits.files import runs_folder
     from spokendigits.recipe import Recipe
     from spokendigits.splits import split
@@ -58,45 +59,82 @@ def train(options) -> int:
         recipe, unused = Recipe.read(options.recipe)
     else:
         recipe = course.recipe(options.lane, options.corpus or "synthetic")
-    for name, value in unused.items():
-        print(f"not used: {name}: {value}")
     if options.corpus:
         recipe = recipe.but(corpus=options.corpus)
     if options.split:
         recipe = recipe.but(split=options.split)
+    recipe = recipe.but(**dict(map(setting, options.set)))
     if Path(options.name).name != options.name:
         raise CourseError(f"--name {options.name!r} is no name for a folder.")
-    corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes)
-    clips = make_clips(corpus, recipe)
-    folder = runs_folder() / options.name
-    train_or_load(recipe, corpus, clips, split(corpus, recipe.split, recipe.folds, recipe.fold, recipe.seed), folder)
-    print((folder / "history.csv").read_text())
-    print(f"The trained classifier is {folder / 'model.safetensors'}")
+    us = processes()  # one, or one of those of `accelerate launch`
+    first = us.is_main_process
+    for name, value in unused.items() if first else ():
+        print(f"not used: {name}: {value}")
+    # The first process of each host makes what is missing; the others find it there.
+    with us.local_main_process_first():
+        corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes, progress=first)
+        clips = make_clips(corpus, recipe, progress=first)
+    folds = range(recipe.folds) if options.all_folds else [recipe.fold]
+    for fold in folds:
+        folder = runs_folder() / (f"{options.name}-{fold}" if options.all_folds else options.name)
+        one = recipe.but(fold=fold)
+        parts = split(corpus, one.split, one.folds, one.fold, one.seed)
+        train_or_load(
+            one, corpus, clips, parts, folder, trackers=options.tracker, find_batch_size=options.find_batch_size
+        )
+        if first:
+            print((folder / "history.csv").read_text())
+            print(f"The trained classifier is {folder / 'model.safetensors'}", flush=True)
     return 0
 
 
+def setting(text: str) -> tuple[str, object]:
+    """A recipe's setting given as NAME=VALUE, the value read as in a recipe's YAML."""
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise CourseError(f"--set {text}: write NAME=VALUE, for example --set epochs=3.")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise CourseError(f"--set {text}: {value!r} cannot be read as a value.") from None
+
+
 def predict(options) -> int:
-    import numpy as np
     import torch
+    from accelerate.utils import gather_object
 
     from spokendigits.classifier import Classifier
     from spokendigits.clips import fit, read_audio
+    from spokendigits.devices import processes
     from spokendigits.evaluation import probabilities
 
-    classifier = Classifier.load(options.model)
+    us = processes()  # one of those of `accelerate launch`, each with a share of the files, or the only one
+    classifier = Classifier.load(options.model).to(us.device)
     recipe = classifier.recipe
-    failed = False
-    for path in options.files:
+    found = []
+    for place in range(us.process_index, len(options.files), us.num_processes):
+        path = options.files[place]
         try:
-            audio = fit(read_audio(path, recipe.sample_rate), recipe.samples)
+            audio = torch.from_numpy(fit(read_audio(path, recipe.sample_rate), recipe.samples))
         except CourseError as error:
-            print(f"error: {error}", file=sys.stderr)
-            failed = True
+            found.append((place, None, f"error: {error}"))
             continue
         with torch.inference_mode():
-            chances = probabilities(classifier(torch.from_numpy(audio)[None]), recipe.loss)[0].numpy()
-        print(f"{path}\t{chances.argmax()}\t{np.max(chances):.4f}")
-    return int(failed)
+            chances = probabilities(classifier(audio[None].to(us.device)), recipe.loss)[0]
+        found.append((place, f"{path}\t{int(chances.argmax())}\t{float(chances.max()):.4f}", None))
+    found = sorted(gather_object(found))
+    for _, line, problem in found if us.is_main_process else ():
+        print(line or problem, file=sys.stdout if line else sys.stderr)
+    return int(any(problem for _, _, problem in found))
+
+
+def compare(options) -> int:
+    from spokendigits import compare as runs
+
+    print(runs.compare(options.runs, options.figure))
+    return 0
 
 
 def build_book(options) -> int:
@@ -148,6 +186,24 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--lane", default="fast", help="as for run")
     sub.add_argument("--recipe", help="a recipe in YAML, the course's or Hydrogen Torch's, instead of a lane")
     sub.add_argument("--split", help="random, speaker or published")
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting of the recipe, as often as needed"
+    )
+    sub.add_argument("--all-folds", action="store_true", help="one training a fold, into NAME-0, NAME-1 …")
+    sub.add_argument(
+        "--tracker",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="tensorboard or mlflow: follow the training there",
+    )
+    sub.add_argument(
+        "--find-batch-size", action="store_true", help="let a small GPU take each batch in parts as large as fit"
+    )
+
+    sub = command(compare, "put trainings side by side: what differs, curves, scores")
+    sub.add_argument("runs", nargs="+", metavar="RUN", help="a folder, or a name under runs/")
+    sub.add_argument("--figure", help="where to draw the curves (default: compare.png under runs/)")
 
     sub = command(predict, "say which digit is spoken in each file: path, digit, probability")
     sub.add_argument("files", nargs="+", help="recordings of one digit each")

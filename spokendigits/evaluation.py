@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from accelerate.utils import gather_object
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score
 from tqdm import tqdm
@@ -13,6 +14,8 @@ from tqdm import tqdm
 from spokendigits.classifier import DIGITS, Classifier
 from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import Corpus
+from spokendigits.devices import processes
+from spokendigits.loading import Loader
 
 PROBABILITIES = [f"p{digit}" for digit in range(DIGITS)]
 
@@ -44,30 +47,40 @@ def predict(
     """The predictions table, one row for each of `rows`.
 
     Columns: clip (row of the corpus), path, digit, speaker, take, predicted, p0..p9, loss (the recipe's), and the facts of the
-    speaker that the corpus has.
+    speaker that the corpus has. Under `accelerate launch` each process predicts its share, and all get the whole table:
+    all processes have to call this.
     """
     device = next(classifier.parameters()).device
     recipe = classifier.recipe
-    digit = corpus.table["digit"].to_numpy()
-    found, lost = [], []
+    us = processes()
+    places = np.arange(len(rows))[us.process_index :: us.num_processes]
+    share = rows[places]
+    chances, lost = np.empty((len(share), DIGITS)), np.empty(len(share), np.float32)
+    parts = [slice(first, first + batch_size) for first in range(0, len(share), batch_size)]
     classifier.eval()
     with (
         torch.inference_mode(),
         torch.autocast(device.type, enabled=recipe.mixed_precision_inference, dtype=torch.bfloat16),
+        tqdm(total=len(parts), desc="predict", unit="batch", disable=not progress) as bar,
     ):
-        for first in tqdm(range(0, len(rows), batch_size), desc="predict", unit="batch", disable=not progress):
-            part = rows[first : first + batch_size]
-            logits = classifier(torch.tensor(clips.audio[part], device=device)).float().cpu()
-            target = F.one_hot(torch.tensor(digit[part]), DIGITS).float()
-            found.append(probabilities(logits, recipe.loss).numpy())
-            lost.append(losses(logits, target, recipe.loss).numpy())
+        batches = Loader(clips, corpus, device).each(share[part] for part in parts)
+        for part, (audio, digit) in zip(parts, batches, strict=True):
+            logits = classifier(audio).float()
+            target = F.one_hot(digit, DIGITS).float()
+            chances[part] = probabilities(logits, recipe.loss).cpu()
+            lost[part] = losses(logits, target, recipe.loss).cpu()
+            bar.update()
+    if us.num_processes > 1:
+        gathered = zip(*gather_object([(places, chances, lost)]), strict=True)
+        places, chances, lost = (np.concatenate(part) for part in gathered)
+        order = np.argsort(places)
+        chances, lost = chances[order], lost[order]
     table = corpus.table.iloc[rows].copy()
     table.insert(0, "clip", rows)
-    chances = np.concatenate(found)
     table.insert(5, "predicted", chances.argmax(axis=1))
     for column, name in enumerate(PROBABILITIES):
         table.insert(6 + column, name, chances[:, column])
-    table.insert(16, "loss", np.concatenate(lost))
+    table.insert(16, "loss", lost)
     return table.reset_index(drop=True)
 
 

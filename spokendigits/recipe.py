@@ -49,7 +49,7 @@ class Recipe:
     normalization: str = "none"  # "clip": each picture to mean 0, standard deviation 1
     # architecture
     backbone: str = "resnet50.a1_in1k"
-    weights: str = "auto"  # auto, imagenet, none, or a file
+    weights: str = "auto"  # auto, imagenet, none, synthetic, or a file
     pool: str = "avg"
     dropout: float = 0.0
     # training

@@ -1,48 +1,41 @@
 """`train`: the loop, readable top to bottom, and the files that it leaves."""
 
 import math
-import os
 import shutil
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast, find_executable_batch_size
+from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from spokendigits.classifier import DIGITS, RANDOM_WEIGHTS, Classifier, create
+from spokendigits.classifier import DIGITS, RANDOM_WEIGHTS, Classifier, create, read_weights
 from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import Corpus
+from spokendigits.devices import device_name, precision, processes
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import losses, metrics, predict
+from spokendigits.evaluation import interval, losses, metrics, predict
 from spokendigits.files import atomic_file, atomic_folder, read_json, sha256, versions, write_json
-from spokendigits.recipe import Recipe
+from spokendigits.frontend import to_float
+from spokendigits.loading import Loader
+from spokendigits.recipe import Recipe, check_names
 from spokendigits.splits import Split
 
 MODEL = "model.safetensors"
 RUN = "run.json"
-
-
-class ClipBatches(Dataset):
-    """Rows of `Clips` with their digits, read a whole batch at a time: int16 [batch, samples], int64 [batch]."""
-
-    def __init__(self, clips: Clips, corpus: Corpus, rows: np.ndarray):
-        self.audio, self.rows = clips.audio, rows
-        self.digit = corpus.table["digit"].to_numpy()
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitems__(self, items: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = self.rows[items]
-        return torch.from_numpy(self.audio[rows]), torch.from_numpy(self.digit[rows])
+TRACKERS = ("tensorboard", "mlflow")
+LOOK = 50  # steps: looking at a GPU's loss means waiting for it
 
 
 def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
@@ -55,107 +48,235 @@ def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def precision(recipe: Recipe, device: torch.device) -> str:
-    """Accelerate's name for the number format: "bf16" where the hardware has it, "fp16" on older GPUs, else "no"."""
-    if not recipe.mixed_precision:
-        return "no"
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    # Emulated on other CPUs, where it would be slower than float32. torch has no public question for this.
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bf16" if device.type == "cpu" and native() else "no"
-
-
 def mix(audio: torch.Tensor, target: torch.Tensor, recipe: Recipe, random: np.random.Generator):
     """Mixes each clip of a batch, and its target, with another one (mixup, Zhang et al. 2018)."""
     ratio = random.beta(recipe.mix_concentration, recipe.mix_concentration)
     partner = torch.from_numpy(random.permutation(len(audio))).to(audio.device)
-    audio = audio.float() / 32768
+    audio = to_float(audio)
     return ratio * audio + (1 - ratio) * audio[partner], ratio * target + (1 - ratio) * target[partner]
 
 
 def train(
-    recipe: Recipe, corpus: Corpus, clips: Clips, split: Split, folder: Path, progress: bool = True
+    recipe: Recipe,
+    corpus: Corpus,
+    clips: Clips,
+    split: Split,
+    folder: Path,
+    progress: bool = True,
+    trackers: Sequence[str] = (),
+    find_batch_size: bool = False,
 ) -> Classifier:
     """Trains a classifier and leaves its files in `folder`; goes on from the last whole epoch if it was stopped.
 
     Files: recipe.yaml, run.json (what made it), steps.csv (step, epoch, learning_rate, loss), history.csv (one row an
-    epoch, measured on the validation part), model.safetensors. Returns the classifier that the recipe's `checkpoint` keeps.
-    Raises CourseError when the loss is no longer a number, or when `folder` holds another experiment.
+    epoch, measured on the validation part), model.safetensors, predictions.csv and metrics.json (the kept model's, on the
+    validation part). Returns the classifier that the recipe's `checkpoint` keeps.
+
+    Under `accelerate launch` every process takes an equal share of each batch, so that batch size and learning rate
+    mean what the recipe says. `trackers` are names out of TRACKERS. `find_batch_size` lets a GPU that is too small take a
+    batch in parts.
+    Raises CourseError when the loss is no longer a number, when memory runs out (it says which batch would fit), or when
+    `folder` holds another experiment.
     """
-    if len(split.train) < recipe.batch_size and recipe.drop_last:
-        raise CourseError(
-            f"training: {len(split.train)} clips do not fill one batch of {recipe.batch_size}. Lower batch_size."
-        )
-    claim(folder, recipe, clips)
+    started = processes()
+    check_sizes(recipe, split, started.num_processes)
+    check_trackers(trackers)
+    start = starting_point(recipe, progress)
+    if started.is_main_process:
+        claim(folder, recipe, clips)
+    at_once = largest_batch(recipe) if find_batch_size else recipe.batch_size
+    try:
+        return _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_once)
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        reason = f"training: a batch of {recipe.batch_size} clips does not fit into the memory of {device_name(started.device)}."
+    fits = largest_batch(recipe)  # outside the handler, whose traceback would keep the memory
+    raise CourseError(
+        f"{reason} {fits} at once would fit. Set batch_size to {fits}, or keep the batch and let it go in parts with "
+        "--find-batch-size."
+    )
+
+
+def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_once) -> Classifier:
     AcceleratorState._reset_state()  # it is shared by a whole process, and would refuse a second run's other precision
     accelerator = Accelerator(
-        mixed_precision=precision(recipe, PartialState().device),
-        gradient_accumulation_steps=recipe.grad_accumulation,
+        mixed_precision=precision(recipe, processes().device), log_with=list(trackers) or None, project_dir=folder
     )
-    classifier = create(recipe).to(accelerator.device)
+    device, among = accelerator.device, accelerator.num_processes
+    progress = progress and accelerator.is_main_process
+    if trackers:
+        accelerator.init_trackers("spokendigits", config={k: v for k, v in recipe.to_dict().items() if v is not None})
+    classifier = create(start).to(device)
+    classifier.recipe = recipe
+    if recipe.weights == "synthetic":
+        classifier.weights = f"synthetic {sha256(start.weights)[:12]}"
     classifier.backbone.to(memory_format=torch.channels_last)  # the layout that convolutions are fastest in
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    order = torch.Generator()
-    batches = DataLoader(
-        ClipBatches(clips, corpus, split.train),
-        batch_size=recipe.batch_size,
-        shuffle=True,
-        drop_last=recipe.drop_last,
-        generator=order,
-        collate_fn=lambda batch: batch,
+    optimizer = torch.optim.AdamW(
+        classifier.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
     state = resume(folder, classifier, optimizer)
     # Accelerate puts half precision around what it is given; wrapped, the classifier itself still predicts in float32.
-    model, optimizer, batches = accelerator.prepare(nn.Sequential(classifier), optimizer, batches)
-    total = recipe.epochs * len(batches)
+    model = nn.Sequential(classifier)
+    if among > 1 and device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # normalized over the recipe's batch, not over a share
+    model, optimizer = accelerator.prepare(model, optimizer)
+    loader, table = Loader(clips, corpus, device), None
+    steps = len(batches(split.train, recipe, 0))
 
     for epoch in range(len(state["history"]), recipe.epochs):
         # Everything random in an epoch follows from its number, so a resumed run draws what an unbroken one would.
-        order.manual_seed(recipe.seed * 1000 + epoch)
-        torch.manual_seed(recipe.seed * 1000 + epoch)
+        torch.manual_seed(recipe.seed * 1000 + epoch + 2**32 * accelerator.process_index)
         random = np.random.default_rng([recipe.seed, epoch])
         started = time.perf_counter()
         model.train()
-        bar = tqdm(batches, desc=f"epoch {epoch + 1}/{recipe.epochs}", unit="batch", disable=not progress)
-        for step, (audio, digit) in enumerate(bar, epoch * len(batches)):
-            rate = learning_rate(step, total, recipe)
+        unseen = []  # losses that are still on the device
+        shares = [rows[accelerator.process_index :: among] for rows in batches(split.train, recipe, epoch)]
+        bar = tqdm(loader.each(shares), f"epoch {epoch + 1}/{recipe.epochs}", steps, unit="batch", disable=not progress)
+        for step, (audio, digit) in enumerate(bar, epoch * steps):
+            rate = learning_rate(step, recipe.epochs * steps, recipe)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             target = F.one_hot(digit, DIGITS).float()
             if random.random() < recipe.mix_probability:
                 audio, target = mix(audio, target, recipe, random)
-            with accelerator.accumulate(model):
-                loss = losses(model(audio), target, recipe.loss).mean()
-                check_finite(loss, step, folder, recipe)
-                accelerator.backward(loss)
-                if recipe.gradient_clip and accelerator.sync_gradients:
+            ends_epoch = step + 1 == (epoch + 1) * steps
+            moves = ends_epoch or (step + 1) % recipe.grad_accumulation == 0
+            parts = list(zip(audio.split(at_once), target.split(at_once), strict=True))
+            total = torch.zeros((), device=device)
+            for number, (audio, target) in enumerate(parts, 1):
+                # Processes exchange gradients once a step of the optimizer, not once a part.
+                with nullcontext() if moves and number == len(parts) else accelerator.no_sync(model):
+                    loss = losses(model(audio), target, recipe.loss).sum() / len(digit)
+                    accelerator.backward(loss / recipe.grad_accumulation)
+                total += loss.detach()
+            if moves:
+                if recipe.gradient_clip:
                     accelerator.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
                 optimizer.step()
                 optimizer.zero_grad()
-            state["steps"].append({"step": step, "epoch": epoch + 1, "learning_rate": rate, "loss": loss.item()})
-            bar.set_postfix(loss=f"{loss.item():.4f}")
+            state["steps"].append({"step": step, "epoch": epoch + 1, "learning_rate": rate})
+            unseen.append(total)
+            if device.type != "cuda" or ends_epoch or len(unseen) == LOOK:
+                look(unseen, state["steps"], accelerator, folder, recipe)
+                bar.set_postfix(loss=f"{state['steps'][-1]['loss']:.4f}")
         seconds = time.perf_counter() - started
 
-        scores = metrics(predict(classifier, clips, corpus, split.validation, progress=False))
-        state["history"].append({"epoch": epoch + 1, **scores, "seconds": seconds})
+        for buffer in classifier.buffers():  # batch norm's averages are each process's own
+            broadcast(buffer)
+        table = predict(classifier, clips, corpus, split.validation, progress=False)
+        scores = metrics(table)
+        state["history"].append(
+            {
+                "epoch": epoch + 1,
+                **scores,
+                "seconds": seconds,
+                "validation_seconds": time.perf_counter() - started - seconds,
+            }
+        )
+        accelerator.log({f"validation/{name}": score for name, score in scores.items()}, step=(epoch + 1) * steps - 1)
         score = scores[recipe.metric] * (-1 if recipe.metric == "log_loss" else 1)
-        if recipe.checkpoint == "last" or state["best"] is None or score > state["best"]:
-            state["best"] = score
-            classifier.save(folder / MODEL)
-        save_checkpoint(folder, classifier, optimizer, state)
-    finish(folder, recipe, corpus, split, classifier, accelerator, state)
-    return Classifier.load(folder / MODEL).to(accelerator.device)
+        if accelerator.is_main_process:
+            if recipe.checkpoint == "last" or state["best"] is None or score > state["best"]:
+                state["best"] = score
+                classifier.save(folder / MODEL)
+                write_predictions(folder, table, scores)
+            save_checkpoint(folder, classifier, optimizer, state)
+        accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        finish(folder, recipe, corpus, split, classifier, accelerator, state)
+    accelerator.end_training()
+    return Classifier.load(folder / MODEL).to(device)
+
+
+def batches(rows: np.ndarray, recipe: Recipe, epoch: int) -> list[np.ndarray]:
+    """The batches of one epoch, as arrays of row numbers: another order for each seed and epoch."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(recipe.seed * 1000 + epoch)).numpy()
+    ends = range(recipe.batch_size, len(rows), recipe.batch_size)
+    found = np.split(rows[order], ends)
+    return found[:-1] if recipe.drop_last and len(found[-1]) < recipe.batch_size else found
+
+
+def look(unseen: list[torch.Tensor], steps: list[dict], accelerator: Accelerator, folder: Path, recipe: Recipe) -> None:
+    """Moves the latest losses, [1] each, from the device into the last of `steps`, and checks them."""
+    values = accelerator.reduce(torch.stack(unseen), "mean").tolist()
+    for row, value in zip(steps[-len(values) :], values, strict=True):
+        check_finite(value, row["step"], folder, recipe)
+        row["loss"] = value
+        accelerator.log({"train/loss": value, "train/learning_rate": row["learning_rate"]}, step=row["step"])
+    unseen.clear()
+
+
+def starting_point(recipe: Recipe, progress: bool) -> Recipe:
+    """The recipe with the file of its weights in place of "synthetic"."""
+    if recipe.weights != "synthetic":
+        return recipe
+    from spokendigits.pretraining import synthetic_backbone  # it trains, with this module
+
+    return recipe.but(weights=str(synthetic_backbone(recipe, progress)))
+
+
+def check_sizes(recipe: Recipe, split: Split, among: int) -> None:
+    """CourseError when the clips or the processes do not fit the batches."""
+    if len(split.train) < recipe.batch_size and recipe.drop_last:
+        raise CourseError(
+            f"training: {len(split.train)} clips do not fill one batch of {recipe.batch_size}. Lower batch_size."
+        )
+    if among > 1 and (recipe.batch_size % among or not recipe.drop_last):
+        raise CourseError(
+            f"training: {among} processes must share every batch equally. Make batch_size ({recipe.batch_size}) a "
+            "multiple of them, and keep drop_last on."
+        )
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """CourseError for a tracker that is unknown or not installed: Accelerate would go on without it."""
+    check_names(names, list(TRACKERS), "unknown tracker")
+    for name in names:
+        if find_spec(name) is None:
+            raise CourseError(f"tracker {name!r} is not installed. Run: pip install {name}")
+
+
+def largest_batch(recipe: Recipe) -> int:
+    """The largest of a process's share of a batch, its half, its quarter … that trains without running out of memory."""
+    device = processes().device
+    half = torch.bfloat16 if precision(recipe, device) == "bf16" else torch.float16
+    size = recipe.batch_size // processes().num_processes
+
+    def halve() -> int:
+        nonlocal size
+        size //= 2
+        return size
+
+    @find_executable_batch_size(starting_batch_size=size, reduce_batch_size_fn=halve)
+    def attempt(batch: int) -> int:
+        classifier = create(recipe.but(weights="none")).to(device)
+        optimizer = torch.optim.AdamW(classifier.parameters())
+        with torch.autocast(device.type, half, enabled=precision(recipe, device) != "no"):
+            logits = classifier(torch.zeros(batch, recipe.samples, device=device))
+        losses(logits, torch.zeros_like(logits), recipe.loss).mean().backward()
+        optimizer.step()
+        return batch
+
+    try:
+        return attempt()
+    except RuntimeError as error:
+        if "No executable batch size" not in str(error):
+            raise
+        raise CourseError(
+            f"training: not even one clip fits into the memory of {device_name(device)}. Choose a smaller backbone, "
+            "or end what else uses the memory."
+        ) from None
 
 
 def train_or_load(
-    recipe: Recipe, corpus: Corpus, clips: Clips, split: Split, folder: Path, progress: bool = True
+    recipe: Recipe, corpus: Corpus, clips: Clips, split: Split, folder: Path, progress: bool = True, **options
 ) -> Classifier:
-    """The classifier of a finished run in `folder`, or a new one trained there."""
+    """The classifier of a finished run in `folder`, or a new one trained there; `options` as for `train`."""
     if finished(folder):
         claim(folder, recipe, clips)
-        return Classifier.load(folder / MODEL).to(PartialState().device)
-    return train(recipe, corpus, clips, split, folder, progress)
+        return Classifier.load(folder / MODEL).to(processes().device)
+    return train(recipe, corpus, clips, split, folder, progress, **options)
 
 
 def finished(folder: Path) -> bool:
@@ -185,13 +306,22 @@ def claim(folder: Path, recipe: Recipe, clips: Clips) -> None:
     write_json(folder / RUN, {"recipe": recipe.to_dict(), "clips": clips.folder.name})
 
 
-def check_finite(loss: torch.Tensor, step: int, folder: Path, recipe: Recipe) -> None:
+def check_finite(loss: float, step: int, folder: Path, recipe: Recipe) -> None:
     """Raises CourseError when the loss has become NaN or infinite."""
-    if not torch.isfinite(loss):
+    if not math.isfinite(loss):
         raise CourseError(
-            f"training: the loss became {loss.item()} in step {step}. Lower the learning rate ({recipe.learning_rate}) "
+            f"training: the loss became {loss} in step {step}. Lower the learning rate ({recipe.learning_rate}) "
             f"or turn mixed_precision off. Whole epochs so far are kept in {folder}."
         )
+
+
+def write_predictions(folder: Path, table: pd.DataFrame, scores: dict[str, float]) -> None:
+    """Leaves what the model says about every validation clip, and its scores with an interval of the accuracy."""
+    with atomic_file(folder / "predictions.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    low, high = interval(table)
+    mistakes = int((table["digit"] != table["predicted"]).sum())
+    write_json(folder / "metrics.json", {**scores, "low": low, "high": high, "clips": len(table), "mistakes": mistakes})
 
 
 def save_checkpoint(folder: Path, classifier: Classifier, optimizer, state: dict) -> None:
@@ -208,7 +338,7 @@ def resume(folder: Path, classifier: Classifier, optimizer: torch.optim.Optimize
     if not held.is_dir():
         return {"steps": [], "history": [], "best": None}
     state = read_json(held / "state.json")
-    classifier.load_state_dict(Classifier.load(held / MODEL).state_dict())
+    classifier.load_state_dict(read_weights(held / MODEL)[0])
     classifier.weights = state.pop("weights")
     optimizer.load_state_dict(torch.load(held / "optimizer.pt", weights_only=True))
     return state
@@ -245,10 +375,3 @@ def finish(
         },
     )
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-
-
-def device_name(device: torch.device) -> str:
-    """What a reader would call the device: "NVIDIA H100", or "CPU, 2 cores"."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {os.cpu_count()} cores" if device.type == "cpu" else device.type.upper()

@@ -65,7 +65,7 @@ def test_what_is_no_classifier_says_so(tmp_path):
     with pytest.raises(CourseError, match="no such checkpoint"):
         Classifier.load(tmp_path / "model.safetensors")
     (tmp_path / "text.safetensors").write_text("no weights at all")
-    with pytest.raises(CourseError, match="not a classifier"):
+    with pytest.raises(CourseError, match="not readable as safetensors"):
         Classifier.load(tmp_path / "text.safetensors")
 
 

@@ -2,6 +2,11 @@
 
 import itertools
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -93,6 +98,121 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(settings, ready, r
     pd.testing.assert_frame_equal(*curves)
 
 
+def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(fsdd_root, own_home):
+    """Killed, not asked to stop: nothing gets the chance to tidy up."""
+    settings = ["backbone=test_resnet.r160_in1k", "weights=none", "n_mels=32", "takes=5", "epochs=6", "batch_size=16"]
+    command = [sys.executable, "-m", "spokendigits", "train", "--corpus", "fsdd"]
+    command += [part for one in settings for part in ("--set", one)]
+    environment = {**os.environ, "SPOKENDIGITS_DATA": str(fsdd_root.parent)}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    subprocess.run([*command, "--name", "whole"], check=True, **quiet)
+    killed = subprocess.Popen([*command, "--name", "killed"], **quiet)
+    state = own_home / "runs" / "killed" / "checkpoint" / "state.json"
+    while not state.is_file() and killed.poll() is None:
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL, "it had ended before it could be killed"
+    done = len(read_json(state)["history"])
+    assert 1 <= done < 6 and not (own_home / "runs" / "killed" / "history.csv").exists()
+    subprocess.run([*command, "--name", "killed"], check=True, **quiet)
+    whole, again = (own_home / "runs" / name for name in ("whole", "killed"))
+    assert read_json(whole / "run.json")["sha256"] == read_json(again / "run.json")["sha256"]
+    for name in ("steps.csv", "predictions.csv"):
+        assert (whole / name).read_bytes() == (again / name).read_bytes()
+
+
+def memory_for(batch: int):
+    """Stands in for a GPU that a larger batch would not fit into: fails as torch does there."""
+    forward = training.Classifier.forward
+
+    def limited(self, waveform):
+        if self.training and len(waveform) > batch:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(self, waveform)
+
+    return limited
+
+
+def test_out_of_memory_says_what_would_fit(ready, recipe, tmp_path, monkeypatch):
+    corpus, clips, parts = ready
+    monkeypatch.setattr(training.Classifier, "forward", memory_for(3))
+    with pytest.raises(CourseError, match=r"batch of 8 clips does not fit.*2 at once would fit.*--find-batch-size"):
+        train(recipe, corpus, clips, parts, tmp_path / "run", progress=False)
+    monkeypatch.setattr(training.Classifier, "forward", memory_for(0))
+    with pytest.raises(CourseError, match="not even one clip fits"):
+        train(recipe, corpus, clips, parts, tmp_path / "run", progress=False)
+
+
+def test_another_error_is_not_taken_for_memory(ready, recipe, tmp_path, monkeypatch):
+    corpus, clips, parts = ready
+    monkeypatch.setattr(training, "losses", lambda *args: 1 / torch.zeros(0).max())
+    with pytest.raises(RuntimeError, match="max"):
+        train(recipe, corpus, clips, parts, tmp_path / "run", progress=False)
+
+
+def test_a_batch_in_parts_trains_as_a_whole_one(ready, recipe, tmp_path, monkeypatch):
+    """With layer norm, which looks at one clip at a time; in float32, so that only rounding differs."""
+    corpus, clips, parts = ready
+    recipe = recipe.but(backbone="test_convnext.r160_in1k", mixed_precision=False, gradient_clip=1.0)
+    whole = train(recipe, corpus, clips, parts, tmp_path / "whole", progress=False)
+    monkeypatch.setattr(training.Classifier, "forward", memory_for(3))
+    small = train(recipe, corpus, clips, parts, tmp_path / "parts", progress=False, find_batch_size=True)
+    curves = [pd.read_csv(tmp_path / name / "steps.csv")["loss"] for name in ("whole", "parts")]
+    assert len(curves[0]) == len(curves[1]) and np.allclose(*curves, rtol=1e-3)
+    for name, value in state(whole).items():
+        assert torch.allclose(value, state(small)[name], atol=2e-3), name
+
+
+def test_tensorboard_follows_the_training(ready, recipe, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    corpus, clips, parts = ready
+    train(recipe, corpus, clips, parts, tmp_path / "run", progress=False, trackers=["tensorboard"])
+    events = EventAccumulator(str(tmp_path / "run" / "spokendigits")).Reload()
+    steps, history = pd.read_csv(tmp_path / "run" / "steps.csv"), pd.read_csv(tmp_path / "run" / "history.csv")
+    assert np.allclose([event.value for event in events.Scalars("train/loss")], steps["loss"])
+    assert np.allclose([event.value for event in events.Scalars("validation/accuracy")], history["accuracy"])
+
+
+def test_mlflow_follows_the_training(ready, recipe, tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    corpus, clips, parts = ready
+    train(recipe, corpus, clips, parts, tmp_path / "run", progress=False, trackers=["mlflow"])
+    (found,) = mlflow.search_runs(experiment_names=["spokendigits"], output_format="list")
+    assert found.data.params["batch_size"] == "8"
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert found.data.metrics["validation/accuracy"] == pytest.approx(history["accuracy"].iloc[-1])
+
+
+def test_a_tracker_that_is_not_there_says_so(ready, recipe, tmp_path, monkeypatch):
+    corpus, clips, parts = ready
+    with pytest.raises(CourseError, match=r"unknown tracker 'tensorbord'\. Did you mean 'tensorboard'"):
+        train(recipe, corpus, clips, parts, tmp_path / "run", progress=False, trackers=["tensorbord"])
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    with pytest.raises(CourseError, match="pip install mlflow"):
+        train(recipe, corpus, clips, parts, tmp_path / "run", progress=False, trackers=["mlflow"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_synthetic_weights_are_where_the_backbone_starts(ready, recipe, tmp_path, monkeypatch):
+    corpus, clips, parts = ready
+    pretrained = train(recipe.but(seed=7), corpus, clips, parts, tmp_path / "synthetic", progress=False)
+    monkeypatch.setattr(
+        "spokendigits.pretraining.synthetic_backbone", lambda *args: tmp_path / "synthetic" / "model.safetensors"
+    )
+    started = []
+    monkeypatch.setattr(training, "resume", lambda folder, classifier, optimizer: (
+        started.append({name: value.clone() for name, value in classifier.backbone.state_dict().items()}),
+        {"steps": [], "history": [], "best": None},
+    )[1])  # fmt: skip
+    train(recipe.but(weights="synthetic"), corpus, clips, parts, tmp_path / "run", progress=False)
+    assert same(pretrained.backbone.state_dict(), started[0])
+    run = read_json(tmp_path / "run" / "run.json")
+    digest = read_json(tmp_path / "synthetic" / "run.json")["sha256"]
+    assert run["weights"] == f"synthetic {digest[:12]}" and run["recipe"]["weights"] == "synthetic"
+
+
 def test_a_loss_that_is_no_number_stops_with_a_way_out(ready, recipe, tmp_path, monkeypatch):
     corpus, clips, parts = ready
     monkeypatch.setattr(training, "losses", lambda logits, target, kind: logits.sum(dim=1) * math.nan)
@@ -104,7 +224,7 @@ def test_a_loss_that_is_no_number_stops_with_a_way_out(ready, recipe, tmp_path, 
 def test_a_finished_run_is_loaded_not_trained(ready, recipe, tmp_path, monkeypatch):
     corpus, clips, parts = ready
     first = train_or_load(recipe, corpus, clips, parts, tmp_path / "run", progress=False)
-    monkeypatch.setattr(training, "train", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(training, "train", lambda *args, **options: pytest.fail("trained again"))
     assert same(state(first), state(train_or_load(recipe, corpus, clips, parts, tmp_path / "run", progress=False)))
 
 

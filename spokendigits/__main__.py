@@ -1,0 +1,7 @@
+"""`python -m spokendigits`, and `accelerate launch -m spokendigits`."""
+
+import sys
+
+from spokendigits.cli import main
+
+sys.exit(main())
