@@ -28,6 +28,11 @@ def recipe(lane: str, corpus: str) -> Recipe:
     return preset if corpus in LARGE else preset.but(speakers=None, takes=None)
 
 
+def honest_split(lane: str, corpus: str) -> str:
+    """The split with new voices on its other side: the published folds where there are some and the lane is full."""
+    return "published" if lane == "full" and corpus in LARGE else "speaker"
+
+
 def run_folder(run: str, lane: str, corpus: str) -> Path:
     """The folder of a run, `runs/<run>`; without a name, `runs/<lane>-<corpus>`."""
     name = run or f"{lane}-{Path(corpus).name}"
@@ -236,10 +241,13 @@ def store_outputs() -> None:
 
 def build_book(folder: Path) -> Path:
     """Builds the book from a run's executed notebooks; returns its first page."""
-    from spokendigits import book
+    from spokendigits import book, full
 
     print("book …", end=" ", flush=True)
     started = time.perf_counter()
-    index = book.build(folder / "notebooks", folder / "book", results(folder)["prose"])
+    # A run of the full lane stands in its own book in place of the stored one.
+    is_full = read_json(folder / STATE)["parameters"]["lane"] == "full"
+    own = full.results(folder / "random") if is_full else None
+    index = book.build(folder / "notebooks", folder / "book", results(folder)["prose"], own)
     print(f"{time.perf_counter() - started:.0f} s", flush=True)
     return index

@@ -18,6 +18,7 @@ AUDIOMNIST_GROUPS = {
     "E": (26, 52, 60, 18, 32, 42, 5, 13, 22, 33, 45, 51),
 }
 FSDD_TEST_TAKES = range(5)
+NUMBERED = {"audiomnist": r"(\d+)", "synthetic": r"s(\d+)"}  # corpora whose 60 speakers are numbered from 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ def split(corpus: Corpus, how: str = "random", folds: int = 5, fold: int = 4, se
 
     how: "random" draws folds by clip, each with its share of every digit: the same voices are on both sides.
     "speaker" draws folds by speaker: no voice is on both sides. "published" takes the corpus's own: AudioMNIST's five
-    speaker-disjoint folds with a test part, FSDD's takes 0-4 (speakers shared). `fold` is the one held out.
+    speaker-disjoint folds with a test part, for its own 60 speakers or the 60 synthetic ones of the same numbers, and FSDD's
+    takes 0-4 (speakers shared). `fold` is the one held out.
     """
     if not 0 <= fold < folds:
         raise CourseError(f"split: fold {fold} of {folds} folds; folds count from 0.")
@@ -88,12 +90,14 @@ def _speaker_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarra
 def _published(corpus: Corpus, fold: int) -> Split:
     if corpus.name == "fsdd":
         return _held_out(np.arange(len(corpus)), np.flatnonzero(corpus.table["take"].isin(FSDD_TEST_TAKES)))
-    if corpus.name != "audiomnist":
+    if corpus.name not in NUMBERED:
         raise CourseError(f"split: no published folds for {corpus.name}; use 'random' or 'speaker'.")
     if fold > 4:
         raise CourseError(f"split: AudioMNIST publishes folds 0-4, not {fold}.")
     order = [list(AUDIOMNIST_GROUPS)[(fold + step) % 5] for step in range(5)]
-    speaker = corpus.table["speaker"].astype(int)
+    speaker = corpus.table["speaker"].str.extract(NUMBERED[corpus.name], expand=False).astype(int)
+    if set(speaker) != set(range(1, 61)):
+        raise CourseError(f"split: the published folds need all 60 speakers, and {speaker.nunique()} are here.")
 
     def part(*groups: str) -> np.ndarray:
         return np.flatnonzero(speaker.isin([number for group in groups for number in AUDIOMNIST_GROUPS[group]]))

@@ -1,5 +1,7 @@
 """Splits: nothing lost, nothing twice, and no shared speaker where none may be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,6 +66,22 @@ def test_published_folds_of_audiomnist():
     speaker = clips.table["speaker"].astype(int)
     assert set(speaker.iloc[split(clips, "published", 5, 0).test]) == set(AUDIOMNIST_GROUPS["E"])
     assert set(speaker.iloc[split(clips, "published", 5, 4).validation]) == set(AUDIOMNIST_GROUPS["C"])
+
+
+def test_published_folds_of_the_synthetic_speakers():
+    """Their 60 speakers are numbered like AudioMNIST's, so the same numbers meet."""
+    numbers = {}
+    for name in ("audiomnist", "synthetic"):
+        clips = corpus(name, speakers=60, takes=1)
+        if name == "synthetic":
+            clips = replace(
+                clips, table=clips.table.assign(speaker="s" + clips.table["speaker"].astype(str).str.zfill(2))
+            )
+        speaker = clips.table["speaker"].str.removeprefix("s").astype(int)
+        numbers[name] = [sorted(set(speaker.iloc[rows])) for rows in vars(split(clips, "published", 5, 2)).values()]
+    assert numbers["synthetic"] == numbers["audiomnist"]
+    with pytest.raises(CourseError, match="all 60 speakers, and 20 are here"):
+        split(corpus("audiomnist", speakers=20, takes=1), "published")
 
 
 def test_the_official_split_of_fsdd():
