@@ -46,7 +46,8 @@ class Classifier(nn.Module):
     def save(self, path: Path | str) -> str:
         """Writes all weights and the recipe as safetensors, and the file's SHA-256 beside it; returns the digest."""
         path = Path(path)
-        metadata = {"recipe": json.dumps(self.recipe.to_dict()), "weights": self.weights, "format": "pt"}
+        # One entry: safetensors writes several in any order, and the same weights would have another digest each time.
+        metadata = {"spokendigits": json.dumps({"recipe": self.recipe.to_dict(), "weights": self.weights})}
         with atomic_file(path) as temporary:
             save_file({name: value.contiguous() for name, value in self.state_dict().items()}, temporary, metadata)
             digest = sha256(temporary)
@@ -58,8 +59,8 @@ class Classifier(nn.Module):
         """Reads what `save` wrote, in evaluation mode. A file that changed since is refused."""
         try:
             state, metadata = read_weights(path)
-            recipe = Recipe().but(**json.loads(metadata["recipe"]))
-            classifier = cls(recipe, weights=metadata.get("weights", "none"))
+            held = json.loads(metadata["spokendigits"])
+            classifier = cls(Recipe().but(**held["recipe"]), weights=held["weights"])
             classifier.load_state_dict(state)
         except (KeyError, RuntimeError) as error:
             raise CourseError(

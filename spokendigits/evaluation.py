@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from spokendigits.classifier import DIGITS, Classifier
 from spokendigits.clips import Clips
-from spokendigits.corpora.corpus import Corpus
+from spokendigits.corpora.corpus import COLUMNS, Corpus
 from spokendigits.devices import processes
 from spokendigits.loading import Loader
 
@@ -75,13 +75,10 @@ def predict(
         places, chances, lost = (np.concatenate(part) for part in gathered)
         order = np.argsort(places)
         chances, lost = chances[order], lost[order]
-    table = corpus.table.iloc[rows].copy()
-    table.insert(0, "clip", rows)
-    table.insert(5, "predicted", chances.argmax(axis=1))
-    for column, name in enumerate(PROBABILITIES):
-        table.insert(6 + column, name, chances[:, column])
-    table.insert(16, "loss", lost)
-    return table.reset_index(drop=True)
+    facts = corpus.table.iloc[rows].reset_index(drop=True)
+    said = {"predicted": chances.argmax(axis=1), **dict(zip(PROBABILITIES, chances.T, strict=True)), "loss": lost}
+    rest = facts.columns.difference(COLUMNS, sort=False)
+    return pd.concat([pd.Series(rows, name="clip"), facts[COLUMNS], pd.DataFrame(said), facts[rest]], axis=1)
 
 
 def accuracy(table: pd.DataFrame) -> float:
@@ -122,11 +119,12 @@ def interval(
     """
     random = np.random.default_rng(seed)
     groups = [np.asarray(rows) for rows in table.groupby("speaker").indices.values()]
-    values = []
+    right, values = (table["digit"] == table["predicted"]).to_numpy(), []
     for _ in range(rounds):
         drawn = random.integers(len(groups), size=len(groups))
         rows = np.concatenate([random.choice(groups[g], len(groups[g])) for g in drawn])
-        values.append(statistic(table.iloc[rows]))
+        # Accuracy needs no table for each draw, which would be long work for many clips.
+        values.append(right[rows].mean() if statistic is accuracy else statistic(table.iloc[rows]))
     if statistic is accuracy and min(values) == max(values):
         return wilson(round(accuracy(table) * len(table)), len(table), level)
     tail = (1 - level) / 2

@@ -25,7 +25,7 @@ from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.devices import device_name, precision, processes
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import interval, losses, metrics, predict
+from spokendigits.evaluation import interval, losses, metrics, mistakes, predict
 from spokendigits.files import atomic_file, atomic_folder, read_json, sha256, versions, write_json
 from spokendigits.frontend import to_float
 from spokendigits.loading import Loader
@@ -121,7 +121,7 @@ def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_o
     if among > 1 and device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # normalized over the recipe's batch, not over a share
     model, optimizer = accelerator.prepare(model, optimizer)
-    loader, table = Loader(clips, corpus, device), None
+    loader = Loader(clips, corpus, device)
     steps = len(batches(split.train, recipe, 0))
 
     for epoch in range(len(state["history"]), recipe.epochs):
@@ -178,14 +178,16 @@ def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_o
         score = scores[recipe.metric] * (-1 if recipe.metric == "log_loss" else 1)
         if accelerator.is_main_process:
             if recipe.checkpoint == "last" or state["best"] is None or score > state["best"]:
-                state["best"] = score
+                state["best"], state["kept"] = score, scores
                 classifier.save(folder / MODEL)
-                write_predictions(folder, table, scores)
+                with atomic_file(folder / "predictions.csv") as temporary:
+                    table.to_csv(temporary, index=False)
             save_checkpoint(folder, classifier, optimizer, state)
         accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         finish(folder, recipe, corpus, split, classifier, accelerator, state)
-    accelerator.end_training()
+    for tracker in accelerator.trackers:  # `end_training` would end the processes' connection, too
+        tracker.finish()
     return Classifier.load(folder / MODEL).to(device)
 
 
@@ -302,8 +304,8 @@ def claim(folder: Path, recipe: Recipe, clips: Clips) -> None:
         return
     if folder.is_dir() and any(folder.iterdir()):
         raise CourseError(f"{folder} holds something that is no run of this course. {way_out}")
-    recipe.to_yaml(folder / "recipe.yaml")
     write_json(folder / RUN, {"recipe": recipe.to_dict(), "clips": clips.folder.name})
+    recipe.to_yaml(folder / "recipe.yaml")
 
 
 def check_finite(loss: float, step: int, folder: Path, recipe: Recipe) -> None:
@@ -313,15 +315,6 @@ def check_finite(loss: float, step: int, folder: Path, recipe: Recipe) -> None:
             f"training: the loss became {loss} in step {step}. Lower the learning rate ({recipe.learning_rate}) "
             f"or turn mixed_precision off. Whole epochs so far are kept in {folder}."
         )
-
-
-def write_predictions(folder: Path, table: pd.DataFrame, scores: dict[str, float]) -> None:
-    """Leaves what the model says about every validation clip, and its scores with an interval of the accuracy."""
-    with atomic_file(folder / "predictions.csv") as temporary:
-        table.to_csv(temporary, index=False)
-    low, high = interval(table)
-    mistakes = int((table["digit"] != table["predicted"]).sum())
-    write_json(folder / "metrics.json", {**scores, "low": low, "high": high, "clips": len(table), "mistakes": mistakes})
 
 
 def save_checkpoint(folder: Path, classifier: Classifier, optimizer, state: dict) -> None:
@@ -353,10 +346,14 @@ def finish(
     accelerator: Accelerator,
     state: dict,
 ) -> None:
-    """Writes the curves and what made them, then drops the checkpoint."""
+    """Writes the curves, the kept model's scores and what made them, then drops the checkpoint."""
     for name in ("steps", "history"):
         with atomic_file(folder / f"{name}.csv") as temporary:
             pd.DataFrame(state[name]).to_csv(temporary, index=False)
+    table = pd.read_csv(folder / "predictions.csv", dtype={"speaker": str})
+    low, high = interval(table)
+    found = {"low": low, "high": high, "clips": len(table), "mistakes": len(mistakes(table))}
+    write_json(folder / "metrics.json", state["kept"] | found)
     write_json(
         folder / RUN,
         {
