@@ -1,10 +1,10 @@
-# make run · make test · make book · make lab · make outputs · make clean
+# make run · make test · make book · make lab · make outputs · make full · make bench · make clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: setup run test book lab outputs clean
+.PHONY: setup run test book lab outputs full bench clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -27,6 +27,14 @@ lab: $(READY)
 # Renews the outputs stored in the notebooks, and book/results/fast.json.
 outputs: $(READY)
 	$(BIN)/python -c "from spokendigits import course; course.store_outputs()"
+
+# The seed's recipe at full size: book/results/full.json. Half an hour on two cores.
+full: $(READY)
+	$(BIN)/python -c "from spokendigits import full; full.store()"
+
+# How fast it is, as ratios: book/results/bench.json and its figure. Leave the computer alone meanwhile.
+bench: $(READY)
+	$(BIN)/python -m benchmarks
 
 setup: $(READY)
 

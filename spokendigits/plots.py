@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from spokendigits.recipe import Recipe
 
@@ -192,6 +193,31 @@ def curves(steps: pd.DataFrame, history: pd.DataFrame) -> Figure:
     return describe(fig, alt)
 
 
+def over_seed(ours: dict, seed: dict, label: str) -> Figure:
+    """Our curves over the seed experiment's. Both: `loss` (means over `steps_averaged` steps), `validation_loss` and
+    `validation_roc_auc` (one value an epoch)."""
+    fig, axes = figure(9, 3.2, 1, 3)
+    lines = ((seed, "the original, AudioMNIST", GREY, "--"), (ours, label, BLUE, "-"))
+    for run, name, colour, style in lines:
+        epochs = np.arange(1, len(run["validation_loss"]) + 1)
+        done = np.linspace(0, len(epochs), len(run["loss"]) + 1)[1:]
+        axes[0].plot(done, run["loss"], style, color=colour, linewidth=1, label=name)
+        axes[1].plot(epochs, run["validation_loss"], style, marker="o", color=colour)
+        # Distance from a perfect score. A perfect one has no place on a logarithmic axis: it stands at the bottom.
+        missing = np.maximum(1 - np.array(run["validation_roc_auc"]), 1e-9)
+        axes[2].plot(epochs, missing, style, marker="o", color=colour)
+    for ax, title in zip(axes, ("training loss", "validation loss", "1 − validation ROC-AUC"), strict=True):
+        ax.set(title=title, xlabel="epoch", yscale="log")
+    fig.legend(loc="outside lower center", ncols=2)
+    alt = (
+        "Three charts on logarithmic axes, the original experiment dashed and this run solid: training loss, validation loss and "
+        f"the distance of the ROC-AUC from 1, over {len(epochs)} epochs. The validation loss ends at "
+        f"{seed['validation_loss'][-1]:.5f} in the original and at {ours['validation_loss'][-1]:.5f} here, "
+        f"the ROC-AUC at {seed['validation_roc_auc'][-1]:.6f} and {ours['validation_roc_auc'][-1]:.6f}."
+    )
+    return describe(fig, alt)
+
+
 def confusion(counts: pd.DataFrame) -> Figure:
     """The confusion matrix, from `evaluation.confusions`."""
     fig, ax = figure(6, 4.8)
@@ -292,3 +318,63 @@ def spectrogram(power: np.ndarray, sample_rate: int, hop: int, title: str) -> Fi
         fig,
         f"Spectrogram of {title}: time to the right, frequency upwards, brightness in decibels. Voiced sounds show as stacked horizontal stripes, the harmonics.",
     )
+
+
+def curves_of_runs(runs: dict[str, tuple[pd.DataFrame, pd.DataFrame]], label: str) -> Figure:
+    """Four charts with a line for each run: training loss, and validation loss, accuracy and ROC-AUC error.
+
+    runs: {name: (steps, history)}, tables as `training.train` writes them, of one epoch or more. `label` names the corpus.
+    """
+    # Line styles and markers tell runs apart without colour; as there is one colour more, 42 runs look different.
+    colours = [BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY]
+    styles = ["-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (10, 2))]
+    fig, axes = figure(8, 6, 2, 2, dpi=150)
+    # Rounded, so that a mean of ten areas that are all 1 counts as no error.
+    errors = [(1 - history["roc_auc"]).round(12) for _, history in runs.values()]
+    for i, ((name, (steps, history)), error) in enumerate(zip(runs.items(), errors, strict=True)):
+        look = {"color": colours[i % 7], "linestyle": styles[i % 6], "linewidth": 1.5, "zorder": 3}
+        smooth = steps["loss"].rolling(max(1, len(steps) // 20), center=True, min_periods=1).median()
+        axes[0, 0].plot(steps["step"], steps["loss"], color=colours[i % 7], linewidth=0.5, alpha=0.2)
+        axes[0, 0].plot(steps["step"], smooth, **look)
+        for ax, values in zip(axes.flat[1:], (history["loss"], history["accuracy"] * 100, error), strict=True):
+            (line,) = ax.plot(history["epoch"], values, marker="os^DvP"[i % 6], markersize=4.5, **look)
+            ax.set_xlabel("epoch")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        line.set_label(name)
+    axes[0, 0].set(title="training loss of each batch, and its running median", xlabel="step")
+    axes[0, 1].set(title="validation loss")
+    axes[1, 0].set(title="validation accuracy in per cent")
+    axes[1, 1].set(title="validation ROC-AUC error (1 - ROC-AUC)")
+    known = pd.concat(errors)
+    logarithmic = [axes[0, 0], axes[0, 1], axes[1, 1]]
+    if (known == 0).any():  # a logarithm would drop these points
+        logarithmic.remove(axes[1, 1])
+        axes[1, 1].set_yscale("symlog", linthresh=known[known > 0].min() if (known > 0).any() else 0.001)
+        axes[1, 1].set_ylim(0, None)
+        plt.setp(axes[1, 1].get_lines(), clip_on=False)  # points on the axis are shown whole
+        axes[1, 1].yaxis.set_major_formatter("{x:g}")
+    for ax in logarithmic:
+        ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        if high < 1000 * low:  # beyond three powers of ten, these are enough
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    # Names can be long paths: then one a line.
+    fig.legend(loc="outside lower center", ncols=max(1, min(3, 90 // (max(map(len, runs)) + 8))), handlelength=4)
+    fig.suptitle(label, fontsize=10)
+    ends = pd.DataFrame([history.iloc[-1].rename(name) for name, (_, history) in runs.items()])
+    best = [
+        f"{what} {end:{form}} by {' and '.join(ends.index[ends[column] == end])}"
+        for column, end, what, form in (
+            ("loss", ends["loss"].min(), "validation loss", ".4f"),
+            ("accuracy", ends["accuracy"].max(), "accuracy", ".1%"),
+            ("roc_auc", ends["roc_auc"].max(), "ROC-AUC", ".5f"),
+        )
+        if not np.isnan(end)
+    ]
+    alt = (
+        f"{label}: four charts of training loss, and validation loss, accuracy and ROC-AUC error, with a line for each "
+        f"run: {', '.join(runs)}. Best last epochs: {'; '.join(best)}."
+    )
+    return describe(fig, alt)
