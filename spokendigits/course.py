@@ -241,13 +241,10 @@ def store_outputs() -> None:
 
 def build_book(folder: Path) -> Path:
     """Builds the book from a run's executed notebooks; returns its first page."""
-    from spokendigits import book, full
+    from spokendigits import book
 
     print("book …", end=" ", flush=True)
     started = time.perf_counter()
-    # A run of the full lane stands in its own book in place of the stored one.
-    is_full = read_json(folder / STATE)["parameters"]["lane"] == "full"
-    own = full.results(folder / "random") if is_full else None
-    index = book.build(folder / "notebooks", folder / "book", results(folder)["prose"], own)
+    index = book.build(folder / "notebooks", folder / "book", results(folder)["prose"])
     print(f"{time.perf_counter() - started:.0f} s", flush=True)
     return index
