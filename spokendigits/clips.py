@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-import multiprocessing
+import math
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import struct
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,14 @@ from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, data_folder, read_json, write_json
 from spokendigits.recipe import Recipe
 
-VERSION = 1  # raise it when the same files and recipe would give other samples
+VERSION = 2  # raise it when the same files and recipe would give other samples
+FULL_SCALE = 32768  # the int16 sample that stands for 1.0
 LONGEST = 60.0  # seconds; above that a file is no single clip
-BATCH = 64  # files one process decodes at a time
-SERIAL = 2048  # fewer files are decoded before a second process has even started
+BATCH = 16  # files one thread decodes at a time
+SMALL = 2**18  # bytes; the file of a spoken digit is smaller
+PLAIN = struct.Struct("<4s4x8sIHHi4xHH")  # RIFF, WAVEfmt and its length, PCM, channels, rate, bytes a frame, bits
+SILENCE = 128  # samples at the lower rate; soxr's filter (HQ) reaches 100 of them to either side
+STEP = 2048  # samples; soxr knows the place of every sample exactly up to such ratios of the rates
 
 
 def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
@@ -48,7 +54,30 @@ def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
         raise CourseError(f"{path}: {error.strerror}.") from None
     if not np.isfinite(audio).all():
         raise CourseError(f"{path.name}: holds NaN or infinite samples. Replace or remove it.")
-    return audio if rate == sample_rate else soxr.resample(audio, rate, sample_rate)
+    return _resample([audio], rate, sample_rate)[0]
+
+
+def _resample(recordings: Sequence[np.ndarray], rate: int, sample_rate: int) -> list[np.ndarray]:
+    """Resamples recordings [n] of one rate with soxr: float32, in the units that they have.
+
+    They are joined, with silence between them, and cut apart afterwards: setting up the filter for each would take as
+    long as the resampling. The silence before the first one also spares its first samples an error of soxr's start.
+    """
+    if rate == sample_rate:
+        return list(recordings)
+    step = rate // math.gcd(rate, sample_rate)  # a start at a multiple of it falls on a sample of the result, too
+    if step > STEP:
+        return [soxr.resample(recording.astype(np.float32), rate, sample_rate) for recording in recordings]
+    silence = SILENCE * max(1, rate / sample_rate)
+    steps = [math.ceil((length + silence) / step) for length in (0, *map(len, recordings))]
+    *starts, end = (np.cumsum(steps) * step).tolist()
+    joined = np.zeros(end, np.float32)
+    for start, recording in zip(starts, recordings, strict=True):
+        joined[start : start + len(recording)] = recording
+    joined = soxr.resample(joined, rate, sample_rate)
+    starts = [start * sample_rate // rate for start in starts]
+    lengths = [int(len(recording) / (rate / sample_rate) + 0.5) for recording in recordings]  # as soxr rounds
+    return [joined[start : start + length] for start, length in zip(starts, lengths, strict=True)]
 
 
 def fit(audio: np.ndarray, samples: int) -> np.ndarray:
@@ -78,11 +107,19 @@ class Clips:
 
     def waveform(self, row: int) -> np.ndarray:
         """One clip as float32 [samples] in -1..1, padding included."""
-        return self.audio[row].astype(np.float32) / 32768
+        return self.audio[row].astype(np.float32) / FULL_SCALE
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The clips of an array of row numbers, int16 [rows, samples], copied into memory.
+
+        The file is mapped for this call only: pages read through `audio` stay with the process, until the whole corpus
+        counts as its memory.
+        """
+        return np.load(self.folder / "audio.npy", mmap_mode="r")[rows]
 
 
 def make_clips(corpus: Corpus, recipe: Recipe, processes: int | None = None, progress: bool = True) -> Clips:
-    """Decodes a corpus once, in several processes; opens what is there when nothing it depends on has changed.
+    """Decodes a corpus once, in several threads; opens what is there when nothing it depends on has changed.
 
     It depends on the sample rate, the clip's length, and the path, size and time of change of every file (synthetic
     speech: what made it, instead of the time).
@@ -123,11 +160,16 @@ def _decode(corpus: Corpus, recipe: Recipe, folder: Path, processes: int | None,
             os.posix_fallocate(file.fileno(), start, shape[0] * shape[1] * 2)
         else:
             file.truncate(start + shape[0] * shape[1] * 2)
-    paths = [str(corpus.root / path) for path in corpus.table["path"]]
-    jobs = [(i, paths[i : i + BATCH], folder / "audio.npy", recipe.sample_rate) for i in range(0, len(paths), BATCH)]
+    paths = [os.path.join(corpus.root, path) for path in corpus.table["path"]]
+    jobs = [(i, paths[i : i + BATCH]) for i in range(0, len(paths), BATCH)]
+    decode = partial(_decode_some, target=folder / "audio.npy", start=start, recipe=recipe)
     lengths, problems = np.zeros(len(paths), np.int32), []
-    with tqdm(total=len(paths), desc=f"clips of {corpus.name}", unit="clip", disable=not progress) as bar:
-        for first, found, bad in _each(jobs, processes):
+    # Threads, not processes: nearly all the time goes into reading, resampling and writing, which run side by side.
+    with (
+        ThreadPoolExecutor(processes or min(os.cpu_count() or 1, 16)) as pool,
+        tqdm(total=len(paths), desc=f"clips of {corpus.name}", unit="clip", disable=not progress) as bar,
+    ):
+        for first, found, bad in pool.map(decode, jobs):
             lengths[first : first + len(found)] = found
             problems += bad
             bar.update(len(found))
@@ -139,32 +181,45 @@ def _decode(corpus: Corpus, recipe: Recipe, folder: Path, processes: int | None,
     np.save(folder / "lengths.npy", lengths)
 
 
-def _each(jobs: list, processes: int | None) -> Iterator:
-    processes = processes or min(os.cpu_count() or 1, 16)
-    if processes == 1 or len(jobs) * BATCH <= SERIAL:
-        yield from map(_decode_some, jobs)
-        return
-    # spawn: forking a process that has used torch's threads can hang.
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        yield from pool.map(_decode_some, jobs)
-    except BrokenProcessPool:
-        raise CourseError("clips: a decoding process was ended from outside (out of memory?). Run it again.") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _decode_some(job: tuple) -> tuple[int, list[int], list[str]]:
-    first, paths, target, sample_rate = job
-    clips = np.load(target, mmap_mode="r+")
-    lengths, problems = [], []
-    for row, path in enumerate(paths, first):
+def _decode_some(job: tuple, target: Path, start: int, recipe: Recipe) -> tuple[int, np.ndarray, list[str]]:
+    first, paths = job
+    same_rate, problems = defaultdict(list), []
+    for row, path in enumerate(paths):
         try:
-            audio = read_audio(path, sample_rate)
+            rate, audio = _plain_wav(path) or (recipe.sample_rate, read_audio(path, recipe.sample_rate) * FULL_SCALE)
+            same_rate[rate].append((row, audio))
         except CourseError as error:
             problems.append(str(error))
-            lengths.append(0)
-            continue
-        clips[row] = np.clip(np.rint(fit(audio, clips.shape[1]) * 32768), -32768, 32767)
-        lengths.append(len(audio))
+    rows, lengths = np.zeros((len(paths), recipe.samples), np.int16), np.zeros(len(paths), np.int32)
+    for rate, pairs in same_rate.items():
+        numbers, recordings = zip(*pairs, strict=True)
+        for row, audio in zip(numbers, _resample(recordings, rate, recipe.sample_rate), strict=True):
+            lengths[row] = len(audio)
+            clip = audio if len(audio) <= recipe.samples else fit(audio, recipe.samples)
+            if clip.dtype != np.int16:
+                clip = np.clip(np.rint(clip), -FULL_SCALE, FULL_SCALE - 1)
+            rows[row, : len(clip)] = clip
+    with open(target, "r+b") as file:
+        file.seek(start + first * rows[0].nbytes)
+        file.write(rows)
     return first, lengths, problems
+
+
+def _plain_wav(path: str) -> tuple[int, np.ndarray] | None:
+    """Sample rate and samples, int16 [n], of a small, faultless WAV of 16 bits, mono; None for every other file.
+
+    libsndfile reads it too, but takes several times as long.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read(SMALL)
+    except OSError:
+        return None
+    start = data.find(b"data", PLAIN.size) + 8
+    size = int.from_bytes(data[start - 4 : start], "little")
+    if start < PLAIN.size or start + size != len(data) or size % 2:
+        return None
+    *kind, rate, frame, bits = PLAIN.unpack_from(data)
+    if (*kind, frame, bits) != (b"RIFF", b"WAVEfmt ", 16, 1, 1, 2, 16) or not 0 < size <= 2 * LONGEST * rate:
+        return None
+    return rate, np.frombuffer(data, "<i2", offset=start)
