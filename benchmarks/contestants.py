@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FILE_RATE = 48_000  # Hz, AudioMNIST's
-PROCESSES = 2  # for decoding, as many as the copied loops have workers
+THREADS = 2  # for decoding, as many as the copied loops have workers
 BATCH = 64  # clips that a frontend is given at once
 WARM_UP = 3  # steps
 VALIDATION = 32  # clips; train() always validates, the others never do
@@ -126,12 +126,12 @@ def since(started: float, clips: int) -> dict:
 
 
 def clips_ours(files: Path, sizes: Sizes) -> dict:
-    """`make_clips`, the start of its processes included."""
+    """`make_clips`, the start of its threads included."""
     from spokendigits.clips import make_clips
 
     corpus, recipe = part(files, sizes.clips), sizes.recipe()
     started = time.perf_counter()
-    clips = make_clips(corpus, recipe, PROCESSES, progress=False)
+    clips = make_clips(corpus, recipe, THREADS, progress=False)
     return since(started, len(clips))
 
 
@@ -284,7 +284,7 @@ def loop_ours(files: Path, sizes: Sizes) -> dict:
 
     corpus, recipe = part(files, sizes.loop + VALIDATION), sizes.recipe()
     started = time.perf_counter()
-    clips = make_clips(corpus, recipe, PROCESSES, progress=False)
+    clips = make_clips(corpus, recipe, THREADS, progress=False)
     train(recipe, corpus, clips, held_out(corpus), runs_folder() / "bench", progress=False)
     return since(started, sizes.loop * recipe.epochs)
 
@@ -315,7 +315,7 @@ def predict_ours(files: Path, sizes: Sizes) -> dict:
     corpus, recipe = part(files, sizes.predict), sizes.recipe()
     classifier = create(recipe).to(device())
     started = time.perf_counter()
-    clips = make_clips(corpus, recipe, PROCESSES, progress=False)
+    clips = make_clips(corpus, recipe, THREADS, progress=False)
     decoded = time.perf_counter()
     table = predict(classifier, clips, corpus, np.arange(len(corpus)), progress=False)
     return {**since(started, len(table)), "predict_seconds": time.perf_counter() - decoded}
@@ -359,7 +359,7 @@ def memory(files: Path, sizes: Sizes, times: int) -> dict:
         before = sum(found["seconds"] for found in stages.values())
         stages[stage] = {"seconds": time.perf_counter() - started - before, "peak_mb": peak_mb()}
 
-    clips = make_clips(corpus, recipe, PROCESSES, progress=False)
+    clips = make_clips(corpus, recipe, THREADS, progress=False)
     done("clips")
     parts = split(corpus, recipe.split, recipe.folds, recipe.fold, recipe.seed)
     classifier = train(recipe, corpus, clips, parts, runs_folder() / "bench", progress=False)

@@ -118,7 +118,7 @@ class Clips:
         return np.load(self.folder / "audio.npy", mmap_mode="r")[rows]
 
 
-def make_clips(corpus: Corpus, recipe: Recipe, processes: int | None = None, progress: bool = True) -> Clips:
+def make_clips(corpus: Corpus, recipe: Recipe, threads: int | None = None, progress: bool = True) -> Clips:
     """Decodes a corpus once, in several threads; opens what is there when nothing it depends on has changed.
 
     It depends on the sample rate, the clip's length, and the path, size and time of change of every file (synthetic
@@ -130,7 +130,7 @@ def make_clips(corpus: Corpus, recipe: Recipe, processes: int | None = None, pro
     facts = folder / "clips.json"
     if not (facts.exists() and read_json(facts).get("key") == key):
         with atomic_folder(folder) as temporary:
-            _decode(corpus, recipe, temporary, processes, progress)
+            _decode(corpus, recipe, temporary, threads, progress)
             write_json(temporary / "clips.json", {"key": key, "clips": len(corpus), "sample_rate": recipe.sample_rate})
     audio = np.load(folder / "audio.npy", mmap_mode="r")
     return Clips(audio, np.load(folder / "lengths.npy"), recipe.sample_rate, folder)
@@ -149,7 +149,7 @@ def _key(corpus: Corpus, recipe: Recipe) -> str:
     return digest.hexdigest()
 
 
-def _decode(corpus: Corpus, recipe: Recipe, folder: Path, processes: int | None, progress: bool) -> None:
+def _decode(corpus: Corpus, recipe: Recipe, folder: Path, threads: int | None, progress: bool) -> None:
     shape = (len(corpus), recipe.samples)
     # Allocated, not sparse: a disk too small for the clips must say so here, not kill the process at a later write.
     with open(folder / "audio.npy", "wb") as file:
@@ -166,7 +166,7 @@ def _decode(corpus: Corpus, recipe: Recipe, folder: Path, processes: int | None,
     lengths, problems = np.zeros(len(paths), np.int32), []
     # Threads, not processes: nearly all the time goes into reading, resampling and writing, which run side by side.
     with (
-        ThreadPoolExecutor(processes or min(os.cpu_count() or 1, 16)) as pool,
+        ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 16)) as pool,
         tqdm(total=len(paths), desc=f"clips of {corpus.name}", unit="clip", disable=not progress) as bar,
     ):
         for first, found, bad in pool.map(decode, jobs):

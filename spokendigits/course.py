@@ -189,6 +189,11 @@ def _indent(source: str) -> str:
     return "\n".join(f"    {line}" for line in source.splitlines())
 
 
+def weights_name(label: str) -> str:
+    """The weights a backbone started from, as a page names them."""
+    return {"imagenet": "ImageNet", "none": "random"}.get(label, label)
+
+
 def results(folder: Path) -> dict:
     """What a run found and what made it; `prose` holds the same as text for the book's pages."""
     found = read_json(folder / "metrics.json")
@@ -211,11 +216,7 @@ def results(folder: Path) -> dict:
         "accuracy_speaker": percent("speaker"),
         "roc_auc_random": f"{found['random']['roc_auc']:.5f}",
         "roc_auc_speaker": f"{found['speaker']['roc_auc']:.5f}",
-        "weights": "ImageNet"
-        if made["weights"] == "imagenet"
-        else "random"
-        if made["weights"] == "none"
-        else made["weights"],
+        "weights": weights_name(made["weights"]),
         "warning": made["warning"] or "The backbone started from published weights, as in the seed experiment.",
         "device": made["device"],
         "training_seconds": f"{sum(one['seconds'] for one in trained.values()):.0f}",

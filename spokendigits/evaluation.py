@@ -42,13 +42,20 @@ def probabilities(logits: torch.Tensor, kind: str) -> torch.Tensor:
 
 
 def predict(
-    classifier: Classifier, clips: Clips, corpus: Corpus, rows: np.ndarray, batch_size: int = 128, progress: bool = True
+    classifier: Classifier,
+    clips: Clips,
+    corpus: Corpus,
+    rows: np.ndarray,
+    batch_size: int = 128,
+    progress: bool = True,
+    loader: Loader | None = None,
 ) -> pd.DataFrame:
     """The predictions table, one row for each of `rows`.
 
     Columns: clip (row of the corpus), path, digit, speaker, take, predicted, p0..p9, loss (the recipe's), and the facts of the
     speaker that the corpus has. Under `accelerate launch` each process predicts its share, and all get the whole table:
-    all processes have to call this.
+    all processes have to call this. `loader` is one that exists already for these clips, so that a GPU need not hold them
+    twice.
     """
     device = next(classifier.parameters()).device
     recipe = classifier.recipe
@@ -63,7 +70,7 @@ def predict(
         torch.autocast(device.type, enabled=recipe.mixed_precision_inference, dtype=torch.bfloat16),
         tqdm(total=len(parts), desc="predict", unit="batch", disable=not progress) as bar,
     ):
-        batches = Loader(clips, corpus, device).each(share[part] for part in parts)
+        batches = (loader or Loader(clips, corpus, device)).each(share[part] for part in parts)
         for part, (audio, digit) in zip(parts, batches, strict=True):
             logits = classifier(audio).float()
             target = F.one_hot(digit, DIGITS).float()

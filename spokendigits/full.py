@@ -34,7 +34,7 @@ def results(folder: Path, stages: dict[str, float] | None = None) -> dict:
     prose = {
         "full_corpus": made["corpus"],
         "full_clips": f"{made['clips_train'] + made['clips_validation']:,}",
-        "full_weights": weights(made["weights"]),
+        "full_weights": course.weights_name(made["weights"]),
         "full_device": made["device"],
         "full_precision": made["precision"],
         "full_accuracy": f"{percent['accuracy']} (95 % interval {percent['low']} to {percent['high']})",
@@ -59,11 +59,6 @@ def results(folder: Path, stages: dict[str, float] | None = None) -> dict:
     return {"prose": prose, "curves": curves, "metrics": found, "stages": stages, "made": made}
 
 
-def weights(label: str) -> str:
-    """The weights a backbone started from, as a page names them."""
-    return {"imagenet": "ImageNet", "none": "random"}.get(label, label)
-
-
 def store(corpus: str = "synthetic") -> None:
     """Runs the seed's recipe afresh at full size, to the book's results page, and stores what it found (`make full`)."""
     checkout = course.notebooks_folder().parent
@@ -85,15 +80,12 @@ def store(corpus: str = "synthetic") -> None:
             recipe, recordings, clips, split(recordings, recipe.split, recipe.folds, recipe.fold, recipe.seed), folder
         )
         done("whole training")
-        write_json(checkout / "book" / "results" / "full.json", results(folder))
+        epochs = results(folder)  # what the page needs; the page's own time comes later
+        write_json(checkout / "book" / "results" / "full.json", epochs)
         from spokendigits import book
 
         book.build(checkout / "notebooks", Path(fresh) / "book")
         done("page")
-        rest = stages.pop("whole training")
-        found = results(folder, stages)
         # The checkpoints and the model's last reading, beside the epochs that `results` counts.
-        found["stages"]["checkpoints"] = rest - found["stages"]["training"] - found["stages"]["validation"]
-        found["prose"]["full_seconds"] = f"{sum(found['stages'].values()):,.0f}"
-        found["prose"]["full_minutes"] = f"{sum(found['stages'].values()) / 60:.0f}"
-        write_json(checkout / "book" / "results" / "full.json", found)
+        stages["checkpoints"] = stages.pop("whole training") - sum(epochs["stages"].values())
+        write_json(checkout / "book" / "results" / "full.json", results(folder, stages))

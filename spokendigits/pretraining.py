@@ -102,7 +102,6 @@ def _pretrain(own: Recipe, folder: Path, progress: bool) -> None:
         # Not the shared data folder's corpus: that may have other takes, or be of another espeak-ng than the key says.
         root = synthetic.fetch(takes=own.takes, seed=own.seed, progress=progress)
         corpus = synthetic.read(root).part(own.speakers, own.takes)
-        # In one process: 3,000 short clips are decoded before others have started.
-        clips = make_clips(corpus, own, processes=1, progress=progress)
+        clips = make_clips(corpus, own, progress=progress)
     parts = split(corpus, own.split, own.folds, own.fold, own.seed)
     training.train(own, corpus, clips, parts, folder, progress)

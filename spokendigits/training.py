@@ -164,7 +164,7 @@ def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_o
 
         for buffer in classifier.buffers():  # batch norm's averages are each process's own
             broadcast(buffer)
-        table = predict(classifier, clips, corpus, split.validation, progress=False)
+        table = predict(classifier, clips, corpus, split.validation, progress=False, loader=loader)
         scores = metrics(table)
         state["history"].append(
             {
@@ -175,10 +175,9 @@ def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_o
             }
         )
         accelerator.log({f"validation/{name}": score for name, score in scores.items()}, step=(epoch + 1) * steps - 1)
-        score = scores[recipe.metric] * (-1 if recipe.metric == "log_loss" else 1)
         if accelerator.is_main_process:
-            if recipe.checkpoint == "last" or state["best"] is None or score > state["best"]:
-                state["best"], state["kept"] = score, scores
+            if recipe.checkpoint == "last" or state["kept"] is None or better(scores, state["kept"], recipe):
+                state["kept"] = scores
                 classifier.save(folder / MODEL)
                 with atomic_file(folder / "predictions.csv") as temporary:
                     table.to_csv(temporary, index=False)
@@ -189,6 +188,12 @@ def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_o
     for tracker in accelerator.trackers:  # `end_training` would end the processes' connection, too
         tracker.finish()
     return Classifier.load(folder / MODEL).to(device)
+
+
+def better(scores: dict[str, float], others: dict[str, float], recipe: Recipe) -> bool:
+    """Whether scores beat others by the recipe's metric."""
+    ours, theirs = scores[recipe.metric], others[recipe.metric]
+    return ours < theirs if recipe.metric == "log_loss" else ours > theirs
 
 
 def batches(rows: np.ndarray, recipe: Recipe, epoch: int) -> list[np.ndarray]:
@@ -329,7 +334,7 @@ def resume(folder: Path, classifier: Classifier, optimizer: torch.optim.Optimize
     """Loads the last checkpoint, if there is one, and returns what was recorded so far."""
     held = folder / "checkpoint"
     if not held.is_dir():
-        return {"steps": [], "history": [], "best": None}
+        return {"steps": [], "history": [], "kept": None}
     state = read_json(held / "state.json")
     classifier.load_state_dict(read_weights(held / MODEL)[0])
     classifier.weights = state.pop("weights")

@@ -193,10 +193,10 @@ def test_clips_hold_the_files_samples(tones, recipe):
 
 
 def test_several_threads_make_the_same_array(tones, recipe, monkeypatch):
-    one = np.array(make_clips(tones, recipe, processes=1, progress=False).audio)
+    one = np.array(make_clips(tones, recipe, threads=1, progress=False).audio)
     monkeypatch.setattr(module, "VERSION", -1)
     monkeypatch.setattr(module, "BATCH", 7)
-    many = make_clips(tones, recipe, processes=5, progress=False)
+    many = make_clips(tones, recipe, threads=5, progress=False)
     assert np.array_equal(one, many.audio)
 
 
@@ -232,10 +232,10 @@ def test_ctrl_c_leaves_no_half_made_array(tones, recipe, monkeypatch):
     decode = module._decode_some
     monkeypatch.setattr(module, "_decode_some", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        make_clips(tones, recipe, processes=1, progress=False)
+        make_clips(tones, recipe, threads=1, progress=False)
     assert list((data_folder() / "clips").iterdir()) == []
     monkeypatch.setattr(module, "_decode_some", decode)
-    assert len(make_clips(tones, recipe, processes=1, progress=False)) == 180
+    assert len(make_clips(tones, recipe, threads=1, progress=False)) == 180
 
 
 def test_a_full_disk_says_so_before_anything_is_decoded(tones, recipe, monkeypatch):

@@ -204,7 +204,7 @@ def test_synthetic_weights_are_where_the_backbone_starts(ready, recipe, tmp_path
     started = []
     monkeypatch.setattr(training, "resume", lambda folder, classifier, optimizer: (
         started.append({name: value.clone() for name, value in classifier.backbone.state_dict().items()}),
-        {"steps": [], "history": [], "best": None},
+        {"steps": [], "history": [], "kept": None},
     )[1])  # fmt: skip
     train(recipe.but(weights="synthetic"), corpus, clips, parts, tmp_path / "run", progress=False)
     assert same(pretrained.backbone.state_dict(), started[0])
