@@ -19,12 +19,15 @@ SHORTEST_ALT_TEXT = 20  # characters: shorter is a label, not a description
 FOLDED = {"solution": "the solution", "bootstrap": "the setup for Colab"}  # tag of a cell that is folded away: its name
 
 
-def build(notebooks: Path | str, target: Path | str, results: dict[str, str] | None = None) -> Path:
+def build(
+    notebooks: Path | str, target: Path | str, results: dict[str, str] | None = None, full: dict | None = None
+) -> Path:
     """Builds the book from executed notebooks and returns the path of its first page.
 
     `notebooks` is a folder that holds the five executed notebooks; nothing is executed here. The pages go to
     `target`/html, which is replaced only when the new book is whole. `results` gives the prose its numbers: a flat
-    dict of strings, shown where a page says `{{ name }}` (None: "prose" in book/results/fast.json).
+    dict of strings, shown where a page says `{{ name }}` (None: "prose" in book/results/fast.json). `full` is what a run
+    of the full lane found, as `full.results` gives it (None: book/results/full.json).
     Raises CourseError with jupyter-book's own warnings: one is enough to fail.
     """
     source = Path(__file__).resolve().parent.parent
@@ -32,7 +35,7 @@ def build(notebooks: Path | str, target: Path | str, results: dict[str, str] | N
         raise CourseError(f"{source}: no _config.yml and book/ here. Build the book from a checkout of the repository.")
     with tempfile.TemporaryDirectory(prefix="spokendigits-book-") as folder:
         stage = Path(folder).resolve()
-        _stage(source, Path(notebooks), stage, _results(source, results))
+        _stage(source, Path(notebooks), stage, _results(source, results, full))
         _run_jupyter_book(stage)
         made = stage / "_build" / "html"
         missing = [page for page in pages(stage) if not (made / f"{page}.html").is_file()]
@@ -51,23 +54,38 @@ def pages(folder: Path | str) -> list[str]:
     return [toc["root"], *chapters]
 
 
-def _results(source: Path, results: dict[str, str] | None) -> dict[str, str]:
-    """The numbers of the prose: those given or the stored run's, and those that the original experiment recorded."""
-    folder = source / "book" / "results"
-    if results is None:
-        if not (folder / "fast.json").is_file():
-            raise CourseError(f"{folder / 'fast.json'}: missing, so pages have no numbers to show. Run `make outputs`.")
-        results = read_json(folder / "fast.json")["prose"]
-    return read_json(folder / "seed.json")["prose"] | results
+def _results(source: Path, results: dict[str, str] | None, full: dict | None) -> dict:
+    """What the pages show: numbers for the prose, and the figure of the full run over the original experiment's."""
+    from spokendigits import plots
+
+    def stored(name: str, command: str) -> dict:
+        path = source / "book" / "results" / f"{name}.json"
+        if not path.is_file():
+            raise CourseError(f"{path}: missing, so pages have no numbers to show. Run `make {command}`.")
+        return read_json(path)
+
+    results = results or stored("fast", "outputs")["prose"]
+    full, seed = full or stored("full", "full"), read_json(source / "book" / "results" / "seed.json")
+    bench = stored("bench", "bench")["prose"]
+    shown = plots.over_seed(full["curves"], seed["curves"], full["prose"]["full_corpus"])._repr_mimebundle_()
+    prose = seed["prose"] | full["prose"] | bench | results | {"over_seed_alt": shown["text/plain"]}
+    return {"prose": prose, "figures": {"over_seed": shown["image/png"]}}
 
 
-def _stage(source: Path, notebooks: Path, stage: Path, results: dict[str, str]) -> None:
+def _stage(source: Path, notebooks: Path, stage: Path, results: dict) -> None:
     """Copies what the book is made of, and nothing else, into `stage`."""
     shutil.copytree(source / "book", stage / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__", ".*"))
     shutil.copy(source / "_toc.yml", stage)
     config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
-    config["parse"]["myst_substitutions"] = results
+    config["parse"]["myst_substitutions"] = results["prose"]
     (stage / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    for name, picture in results["figures"].items():
+        (stage / "book" / "figures" / f"{name}.png").write_bytes(picture)
+    for page in (stage / "book").glob("*.md"):
+        # Sphinx puts no numbers into the options of a directive, and alt texts have some.
+        text = page.read_text(encoding="utf-8")
+        text = re.sub(r"(?<=:alt: )\{\{ (\w+) \}\}", lambda found: results["prose"][found[1]], text)
+        page.write_text(text, encoding="utf-8")
     (stage / "notebooks").mkdir()
     for page in pages(stage):
         if page.startswith("notebooks/"):

@@ -242,10 +242,13 @@ def store_outputs() -> None:
 
 def build_book(folder: Path) -> Path:
     """Builds the book from a run's executed notebooks; returns its first page."""
-    from spokendigits import book
+    from spokendigits import book, full
 
     print("book …", end=" ", flush=True)
     started = time.perf_counter()
-    index = book.build(folder / "notebooks", folder / "book", results(folder)["prose"])
+    # A run of the full lane stands in its own book in place of the stored one.
+    is_full = read_json(folder / STATE)["parameters"]["lane"] == "full"
+    own = full.results(folder / "random") if is_full else None
+    index = book.build(folder / "notebooks", folder / "book", results(folder)["prose"], own)
     print(f"{time.perf_counter() - started:.0f} s", flush=True)
     return index

@@ -226,8 +226,36 @@ def test_no_result_is_typed_into_a_page():
 
 
 def test_stored_results_have_every_number_that_the_pages_show():
-    stored = json.loads((ROOT / "book/results/fast.json").read_text())["prose"]
-    assert used_substitutions() - set(stored) == set()
+    stored = [
+        json.loads((ROOT / f"book/results/{name}.json").read_text())["prose"] for name in ("fast", "full", "bench")
+    ]
+    assert used_substitutions() - set().union(*stored) == {"over_seed_alt"}, "which is made with its figure"
+
+
+def test_a_full_run_shows_its_own_curves_over_the_original(tmp_path):
+    own = json.loads((ROOT / "book/results/full.json").read_text())
+    own["curves"]["validation_loss"][-1] = 0.12345
+    own["prose"] |= {"full_corpus": "My own corpus"}
+    stored = book._results(ROOT, None, None)
+    found = book._results(ROOT, results(), own)
+    assert (
+        "0.12345 here" in found["prose"]["over_seed_alt"]
+        and "0.00059 in the original" in found["prose"]["over_seed_alt"]
+    )
+    assert found["figures"]["over_seed"] != stored["figures"]["over_seed"]
+    given = {name: text for name, text in results().items() if not name.startswith("full_")}
+    index = book.build(write_stand_ins(tmp_path / "notebooks"), tmp_path / "made", given, own)
+    page = BeautifulSoup((index.parent / "book/results.html").read_text(encoding="utf-8"), "html.parser")
+    assert page.find("img", alt=found["prose"]["over_seed_alt"]) and "My own corpus" in page.get_text()
+
+
+def test_results_that_are_not_there_name_the_command_that_makes_them(tmp_path):
+    (tmp_path / "book/results").mkdir(parents=True)
+    for name, command in (("fast", "outputs"), ("full", "full"), ("bench", "bench")):
+        with pytest.raises(CourseError, match=rf"{name}\.json: missing.*`make {command}`"):
+            book._results(tmp_path, None, None)
+        for made in (name, "seed"):
+            (tmp_path / f"book/results/{made}.json").write_text('{"prose": {}, "curves": {}}')
 
 
 def test_a_failed_build_says_all_that_is_wrong_and_leaves_the_old_book(tmp_path):

@@ -1,15 +1,17 @@
 """The seed experiment at full size: what is stored of it is what the training left."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from spokendigits import full
+from spokendigits import course, full
 from spokendigits.clips import make_clips
 from spokendigits.evaluation import accuracy, interval, metrics
+from spokendigits.recipe import Recipe
 from spokendigits.splits import split
 from spokendigits.training import train
 
@@ -38,6 +40,24 @@ def test_results_are_those_that_the_training_left(trained):
     assert (found["metrics"]["low"], found["metrics"]["high"]) == (low, high)
     assert found["metrics"]["roc_auc"] == pytest.approx(metrics(table)["roc_auc"])
     assert f"{100 * accuracy(table):.2f} %" in found["prose"]["full_accuracy"]
+
+
+def test_every_number_of_the_full_run_on_a_page_is_stored(trained):
+    used = {
+        name
+        for page in (ROOT / "book").glob("*.md")
+        for name in re.findall(r"\{\{ *(full_\w+) *\}\}", page.read_text())
+    }
+    assert used and used <= set(full.results(trained)["prose"])
+
+
+def test_the_stored_run_is_the_seed_experiment():
+    stored = json.loads((ROOT / "book/results/full.json").read_text())
+    made = Recipe().but(**stored["made"]["recipe"])
+    assert made == course.recipe("full", "synthetic") == Recipe.preset("seed").but(corpus="synthetic")
+    assert (stored["made"]["clips_train"], stored["made"]["clips_validation"]) == (24_000, 6_000)
+    assert len(stored["curves"]["loss"]) == 3750 // 25 and len(stored["curves"]["validation_loss"]) == 5
+    assert stored["metrics"]["clips"] == 6_000 and stored["metrics"]["low"] <= stored["metrics"]["accuracy"]
 
 
 def test_the_original_curves_are_those_of_its_record():
