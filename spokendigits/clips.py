@@ -190,18 +190,17 @@ def _decode_some(job: tuple, target: Path, start: int, recipe: Recipe) -> tuple[
             same_rate[rate].append((row, audio))
         except CourseError as error:
             problems.append(str(error))
-    rows, lengths = np.zeros((len(paths), recipe.samples), np.int16), np.zeros(len(paths), np.int32)
-    for rate, pairs in same_rate.items():
-        numbers, recordings = zip(*pairs, strict=True)
-        for row, audio in zip(numbers, _resample(recordings, rate, recipe.sample_rate), strict=True):
-            lengths[row] = len(audio)
-            clip = audio if len(audio) <= recipe.samples else fit(audio, recipe.samples)
-            if clip.dtype != np.int16:
-                clip = np.clip(np.rint(clip), -FULL_SCALE, FULL_SCALE - 1)
-            rows[row, : len(clip)] = clip
+    lengths = np.zeros(len(paths), np.int32)
     with open(target, "r+b") as file:
-        file.seek(start + first * rows[0].nbytes)
-        file.write(rows)
+        for rate, pairs in same_rate.items():
+            numbers, recordings = zip(*pairs, strict=True)
+            for row, audio in zip(numbers, _resample(recordings, rate, recipe.sample_rate), strict=True):
+                lengths[row] = len(audio)
+                clip = audio if len(audio) <= recipe.samples else fit(audio, recipe.samples)
+                if clip.dtype != np.int16:
+                    clip = np.clip(np.rint(clip), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+                file.seek(start + (first + row) * recipe.samples * clip.itemsize)
+                file.write(clip)  # what follows it in its row is zero as it is
     return first, lengths, problems
 
 

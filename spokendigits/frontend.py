@@ -9,6 +9,7 @@ from torchaudio.functional import melscale_fbanks
 from torchaudio.transforms import AmplitudeToDB
 
 from spokendigits.clips import FULL_SCALE
+from spokendigits.cpu import keep_memory
 from spokendigits.recipe import Recipe
 
 AT_ONCE = 4  # clips: their spectra fit into a core's cache; 32 of them take twice as long a clip
@@ -29,6 +30,7 @@ class LogMel(nn.Module):
 
     def __init__(self, recipe: Recipe):
         super().__init__()
+        keep_memory()  # the spectra of every four clips would be new memory: that takes as long as computing them
         self.window, self.hop = recipe.window, recipe.hop
         with warnings.catch_warnings():
             # torchaudio warns of empty filters; notebook 02 shows them instead.

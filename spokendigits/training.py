@@ -23,6 +23,7 @@ from tqdm import tqdm
 from spokendigits.classifier import DIGITS, RANDOM_WEIGHTS, Classifier, create, read_weights
 from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import Corpus
+from spokendigits.cpu import use_matrices
 from spokendigits.devices import device_name, precision, processes
 from spokendigits.errors import CourseError
 from spokendigits.evaluation import interval, losses, metrics, mistakes, predict
@@ -112,6 +113,8 @@ def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_o
     if recipe.weights == "synthetic":
         classifier.weights = f"synthetic {sha256(start.weights)[:12]}"
     classifier.backbone.to(memory_format=torch.channels_last)  # the layout that convolutions are fastest in
+    if device.type == "cpu":
+        use_matrices(classifier.backbone)
     optimizer = torch.optim.AdamW(
         classifier.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )

@@ -1,0 +1,111 @@
+"""Training on a CPU: the faster ways compute what the plain ones do."""
+
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from spokendigits.cpu import FEW_POSITIONS, MatrixConv2d, use_matrices
+
+LAYERS = {
+    "1x1": dict(kernel_size=1),
+    "1x1 with a stride": dict(kernel_size=1, stride=2),
+    "3x3": dict(kernel_size=3, padding=1),
+    "3x3 with a stride": dict(kernel_size=3, stride=2, padding=1),
+    "not square": dict(kernel_size=(3, 5), stride=(2, 1), padding=(1, 0)),
+    "without a bias": dict(kernel_size=3, padding=1, bias=False),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("size", [(2, 6, 7, 5), (16, 6, 16, 12)], ids=["few positions", "many positions"])
+def test_a_product_of_matrices_is_the_convolution(name, size, monkeypatch):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 4, **LAYERS[name]).double().to(memory_format=torch.channels_last)
+    ours = nn.Conv2d(6, 4, **LAYERS[name]).double().to(memory_format=torch.channels_last)
+    ours.load_state_dict(plain.state_dict())
+    use_matrices(ours)
+    products = count_products(monkeypatch)
+    found, wanted = [], []
+    for layer, kept in ((plain, wanted), (ours, found)):
+        pictures = torch.randn(size, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
+        out = layer.train()(pictures)
+        (out * torch.arange(out.numel()).view_as(out).double().sin()).sum().backward()
+        kept += [out, pictures.grad, *(parameter.grad for parameter in layer.parameters())]
+    assert len(products) == (size[0] == 2 or name == "1x1 with a stride"), "or the plain way was compared with itself"
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+    ours.eval()(torch.randn(size).double())
+    assert len(products) == (size[0] == 2 or name == "1x1 with a stride"), "in evaluation it is a plain convolution"
+
+
+def test_only_layers_that_it_is_right_for_are_changed():
+    others = [
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.Conv2d(4, 4, 3, dilation=2),
+        nn.Conv2d(4, 4, 3, padding="same"),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+    ]
+    network = nn.Sequential(*others, nn.Conv2d(4, 4, 3))
+    use_matrices(network)
+    assert [type(layer) for layer in network] == [nn.Conv2d] * 4 + [MatrixConv2d]
+
+
+def test_a_resnet_keeps_its_weights_names_and_takes_the_same_step(monkeypatch):
+    products = count_products(monkeypatch)
+    found = []
+    for change in (lambda backbone: None, use_matrices):
+        torch.manual_seed(0)
+        backbone = timm.create_model("test_resnet.r160_in1k", in_chans=1, num_classes=10)
+        names = list(backbone.state_dict())
+        backbone.to(memory_format=torch.channels_last)
+        change(backbone)
+        assert list(backbone.state_dict()) == names
+        pictures = torch.randn(8, 1, 32, 22)
+        backbone.train()(pictures).square().sum().backward()
+        found.append(torch.cat([parameter.grad.flatten() for parameter in backbone.parameters()]))
+    assert products
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's way of handing out memory")
+def test_a_step_takes_no_new_memory():
+    """Pages that the kernel had to hand out, in a process of its own: what is kept stays kept."""
+    code = """
+import resource, sys
+from spokendigits.cpu import keep_memory
+import torch
+if sys.argv[1] == "keep":
+    keep_memory()
+def step():
+    large = [torch.ones(1 << 20) for _ in range(20)]
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+before = pages()
+for _ in range(5):
+    step()
+print(pages() - before)
+"""
+    fresh, kept = (
+        int(subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("fresh", "keep")
+    )
+    assert 10 * kept < fresh, (kept, fresh)
+
+
+def count_products(monkeypatch):
+    import torch.nn.functional as F
+
+    calls, linear = [], F.linear
+    monkeypatch.setattr("spokendigits.cpu.F.linear", lambda *given: calls.append(1) or linear(*given))
+    return calls
+
+
+def test_few_positions_are_those_of_the_last_stage():
+    """The seed's batch: 32 pictures of 128 x 44; the last stage sees 4 x 2 of them, the one before 8 x 3."""
+    assert 32 * 4 * 2 < FEW_POSITIONS < 32 * 8 * 3
