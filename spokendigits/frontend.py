@@ -13,11 +13,22 @@ from spokendigits.cpu import keep_memory
 from spokendigits.recipe import Recipe
 
 AT_ONCE = 4  # clips: their spectra fit into a core's cache; 32 of them take twice as long a clip
+NEIGHBOURS = 32  # mel bins: each is zero nearly everywhere, and together they look at a part of the spectrum only
 
 
 def to_float(waveform: torch.Tensor) -> torch.Tensor:
     """Samples as float32 in -1..1, from int16 or any float."""
     return waveform.float() if waveform.is_floating_point() else waveform.float() / FULL_SCALE
+
+
+def bands(filters: torch.Tensor) -> list[tuple[int, int, slice]]:
+    """Neighbouring mel bins, `NEIGHBOURS` at a time, with the frequencies (first, last + 1) outside which all are zero."""
+    found = []
+    for first in range(0, filters.shape[1], NEIGHBOURS):
+        bins = slice(first, first + NEIGHBOURS)
+        used = filters[:, bins].any(dim=1).nonzero().flatten().tolist() or [0]
+        found.append((used[0], used[-1] + 1, bins))
+    return found
 
 
 class LogMel(nn.Module):
@@ -47,6 +58,7 @@ class LogMel(nn.Module):
             )
         # Not saved with the weights: both follow from the recipe.
         self.register_buffer("filters", filters, persistent=False)
+        self.bands = bands(filters)
         self.register_buffer("hann", torch.hann_window(recipe.window), persistent=False)
         # 80 dB below each clip's loudest point is the floor, as in librosa.
         self.decibels = AmplitudeToDB("power", top_db=80.0)
@@ -59,7 +71,11 @@ class LogMel(nn.Module):
         spectrum = torch.fft.rfft(frames * self.hann)
         # The square of the absolute value, without the root that `abs` would take.
         power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
-        return power @ self.filters
+        if power.device.type != "cpu":  # one large product is what a GPU does fastest
+            return power @ self.filters
+        return torch.cat(
+            [power[..., low:high] @ self.filters[low:high, bins] for low, high, bins in self.bands], dim=-1
+        )
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         # Half precision would lose the quiet bins, whatever the network around this runs in.
