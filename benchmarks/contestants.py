@@ -232,7 +232,7 @@ def frontend_librosa(files: Path, sizes: Sizes) -> dict:
 
 
 def step_bare(files: Path, sizes: Sizes) -> dict:
-    """The hardware's limit: training steps on one batch that is ready, with nothing around them."""
+    """Training steps as PyTorch runs them by default, on one batch that is ready, with nothing around them."""
     import torch
     import torch.nn.functional as F
 

@@ -58,8 +58,8 @@ class LogMel(nn.Module):
             )
         # Not saved with the weights: both follow from the recipe.
         self.register_buffer("filters", filters, persistent=False)
-        self.bands = bands(filters)
         self.register_buffer("hann", torch.hann_window(recipe.window), persistent=False)
+        self.bands = bands(filters)
         # 80 dB below each clip's loudest point is the floor, as in librosa.
         self.decibels = AmplitudeToDB("power", top_db=80.0)
         self.normalize = recipe.normalization == "clip"
