@@ -26,7 +26,7 @@ from spokendigits.recipe import Recipe
 VERSION = 2  # raise it when the same files and recipe would give other samples
 FULL_SCALE = 32768  # the int16 sample that stands for 1.0
 LONGEST = 60.0  # seconds; above that a file is no single clip
-BATCH = 16  # files one thread decodes at a time
+BATCH = 64  # files one thread decodes at a time; with fewer, threads wait for each other more often
 SMALL = 2**18  # bytes; the file of a spoken digit is smaller
 PLAIN = struct.Struct("<4s4x8sIHHi4xHH")  # RIFF, WAVEfmt and its length, PCM, channels, rate, bytes a frame, bits
 SILENCE = 128  # samples at the lower rate; soxr's filter (HQ) reaches 100 of them to either side
