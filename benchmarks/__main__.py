@@ -104,8 +104,7 @@ def bench(rounds: int, only: list[str], quick: bool) -> None:
 
 def contest(name: str, files: Path, quick: bool) -> dict:
     """Runs one contestant in a fresh process, in a home of its own that is gone afterwards; returns its answer."""
-    if hasattr(os, "sync"):
-        os.sync()  # or what one contestant has written is put on the disk in the next one's time
+    os.sync()  # or what one contestant has written is put on the disk in the next one's time
     with tempfile.TemporaryDirectory(dir=files.parent) as home:
         answer = Path(home) / "answer.json"
         command = [sys.executable, "-m", "benchmarks.contestants", name, str(files), str(answer)]
