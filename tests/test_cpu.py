@@ -55,6 +55,23 @@ def test_only_layers_that_it_is_right_for_are_changed():
     assert [type(layer) for layer in network] == [nn.Conv2d] * 4 + [MatrixConv2d]
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_half_precision_stays_inside(stride):
+    """Autocast gives a convolution's outputs in bf16, and its weights' gradient in float32: so does the product."""
+    found = []
+    for change in (lambda layer: None, use_matrices):
+        torch.manual_seed(0)
+        layer = nn.Conv2d(6, 4, 3, stride, 1)
+        change(layer)
+        with torch.autocast("cpu", torch.bfloat16):
+            out = layer.train()(torch.randn(2, 6, 7, 5))
+        out.float().square().sum().backward()
+        found.append([out, layer.weight.grad, layer.bias.grad])
+    assert [value.dtype for value in found[1]] == [torch.bfloat16, torch.float32, torch.float32]
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=0.05, atol=0.05)
+
+
 def test_a_resnet_keeps_its_weights_names_and_takes_the_same_step(monkeypatch):
     products = count_products(monkeypatch)
     found = []
