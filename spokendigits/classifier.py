@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from spokendigits.augmentation import Augment
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_file, read_json, sha256, write_json
 from spokendigits.frontend import LogMel
@@ -38,10 +39,11 @@ class Classifier(nn.Module):
         self.recipe = recipe
         self.weights = weights
         self.frontend = LogMel(recipe)
+        self.augment = None if recipe.augment == "none" else Augment(recipe)
         self.backbone = backbone if backbone is not None else _create(recipe)
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        return self.backbone(self.frontend(waveform))
+        return self.backbone(self.frontend(waveform, self.augment if self.training else None))
 
     def save(self, path: Path | str) -> str:
         """Writes all weights and the recipe as safetensors, and the file's SHA-256 beside it; returns the digest."""

@@ -8,6 +8,7 @@ from torch import nn
 from torchaudio.functional import melscale_fbanks
 from torchaudio.transforms import AmplitudeToDB
 
+from spokendigits.augmentation import Augment
 from spokendigits.clips import FULL_SCALE
 from spokendigits.cpu import keep_memory
 from spokendigits.recipe import Recipe
@@ -60,31 +61,37 @@ class LogMel(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("hann", torch.hann_window(recipe.window), persistent=False)
         self.bands = bands(filters)
-        # 80 dB below each clip's loudest point is the floor, as in librosa.
-        self.decibels = AmplitudeToDB("power", top_db=80.0)
+        self.decibels = AmplitudeToDB("power", top_db=recipe.top_db)
         self.normalize = recipe.normalization == "clip"
 
-    def mel(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Mel power [batch, frames, n_mels] of float waveforms [batch, samples]."""
+    def power(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Power spectra [batch, frames, window // 2 + 1] of float waveforms [batch, samples]."""
         half = self.window // 2
         frames = F.pad(waveform, (half, half)).unfold(1, self.window, self.hop)
         spectrum = torch.fft.rfft(frames * self.hann)
         # The square of the absolute value, without the root that `abs` would take.
-        power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
+        return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
+
+    def mel(self, power: torch.Tensor) -> torch.Tensor:
+        """Mel power [batch, frames, n_mels] of power spectra."""
         if power.device.type != "cpu":  # one large product is what a GPU does fastest
             return power @ self.filters
         return torch.cat(
             [power[..., low:high] @ self.filters[low:high, bins] for low, high, bins in self.bands], dim=-1
         )
 
-    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+    def forward(self, waveform: torch.Tensor, augment: Augment | None = None) -> torch.Tensor:
         # Half precision would lose the quiet bins, whatever the network around this runs in.
         with torch.autocast(waveform.device.type, enabled=False):
             # A whole batch at once would wait for main memory at every step; a GPU would wait for every small piece.
-            at_once = AT_ONCE if waveform.device.type == "cpu" else len(waveform)
-            power = torch.cat([self.mel(to_float(some)) for some in waveform.split(at_once)])
-            picture = self.decibels(power.transpose(1, 2).unsqueeze(1))
+            parts = waveform.split(AT_ONCE if waveform.device.type == "cpu" else len(waveform))
+            if augment is None:
+                mel = torch.cat([self.mel(self.power(to_float(part))) for part in parts])
+            else:
+                spectrum = torch.cat([self.power(to_float(part)) for part in parts])
+                mel = augment.mel(self.mel(augment.spectrum(spectrum)))
+            picture = self.decibels(mel.transpose(1, 2).unsqueeze(1))
             if self.normalize:
                 mean = picture.mean(dim=(2, 3), keepdim=True)
                 picture = (picture - mean) / (picture.std(dim=(2, 3), keepdim=True) + 1e-5)
-        return picture
+            return picture if augment is None else augment.picture(picture)

@@ -22,7 +22,19 @@ CHOICES = {
     "checkpoint": ("last", "best"),
     "metric": ("roc_auc", "accuracy", "log_loss"),
 }
-POSITIVE = ("sample_rate", "seconds", "window", "hop", "n_mels", "f_max", "batch_size", "epochs", "learning_rate")
+AUGMENTATIONS = ("voice", "room", "band", "noise", "mask")  # `Augment` says what each of them is
+POSITIVE = (
+    "sample_rate",
+    "seconds",
+    "window",
+    "hop",
+    "n_mels",
+    "f_max",
+    "top_db",
+    "batch_size",
+    "epochs",
+    "learning_rate",
+)
 NOT_NEGATIVE = ("f_min", "dropout", "weight_decay", "warmup_epochs", "gradient_clip", "mix_probability", "fold", "seed")
 
 
@@ -46,6 +58,7 @@ class Recipe:
     f_min: float = 50.0
     f_max: float = 16_000.0  # above the Nyquist frequency: the seed's mistake, kept so that it can be found
     mel_scale: str = "slaney"  # librosa's default; the seed's own choice is not recorded
+    top_db: float = 80.0  # quieter than this below a clip's loudest point counts as silence; librosa's default
     normalization: str = "none"  # "clip": each picture to mean 0, standard deviation 1
     # architecture
     backbone: str = "resnet50.a1_in1k"
@@ -67,6 +80,7 @@ class Recipe:
     mixed_precision: bool = True
     mixed_precision_inference: bool = False
     # augmentation
+    augment: str = "none"  # "all", or some of AUGMENTATIONS with + between them
     mix_probability: float = 0.0  # chance that a batch mixes its clips in pairs (mixup); 0: off
     mix_concentration: float = 1.0  # both parameters of the Beta distribution that draws the mixing ratio
     # validation
@@ -102,6 +116,8 @@ class Recipe:
             raise CourseError(
                 f"recipe: fold {self.fold} of {self.folds} folds; folds count from 0, and there are at least 2."
             )
+        if self.augment not in ("none", "all"):
+            check_names(self.augment.split("+"), ["none", "all", *AUGMENTATIONS], "recipe: augment has an unknown part")
         counts = (self.speakers, self.takes, self.grad_accumulation)
         if any(count is not None and count < 1 for count in counts):
             raise CourseError("recipe: speakers, takes and grad_accumulation must be at least 1.")
