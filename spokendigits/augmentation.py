@@ -21,6 +21,7 @@ ROOMS = (0.1, 0.7)  # seconds until an echo has faded by 60 dB
 ECHO = (-20.0, 0.0)  # dB, echo against direct sound
 TILT = 6.0  # dB at either end of the band: dull or sharp microphones
 COLOUR = 4.0  # dB of smaller bumps
+GATE = (-45.0, -12.0)  # dB below the loudest frame: what is quieter, before and after the word, was cut off
 SNR = (3.0, 40.0)  # dB, the loudest frame against the noise
 MASKS = 2  # of each kind, as in SpecAugment
 MASK_BINS, MASK_SECONDS = 1 / 6, 0.16  # the widest
@@ -29,8 +30,9 @@ MASK_BINS, MASK_SECONDS = 1 / 6, 0.16  # the widest
 class Augment:
     """The parts of augmentation that `recipe.augment` names, called by `LogMel` while a classifier trains.
 
-    voice: vocal tract, tempo, onset. room: an echo. band: the microphone's colour. noise: of any colour and level.
-    mask: SpecAugment (Park et al. 2019). Draws come from PyTorch's generator of the device.
+    voice: vocal tract, tempo, onset. cut: a word's quiet beginning and end gone. room: an echo. band: the microphone's
+    colour. noise: of any colour and level. mask: SpecAugment (Park et al. 2019). Draws come from PyTorch's generator of
+    the device.
     """
 
     def __init__(self, recipe: Recipe):
@@ -64,7 +66,7 @@ class Augment:
 
     def mel(self, power: torch.Tensor) -> torch.Tensor:
         """Other surroundings: mel power [batch, frames, n_mels] with echo, colour and noise."""
-        count, frames, bins = power.shape
+        frames, bins = power.shape[1:]
         draw = _drawer(power)
 
         def between(low: float, high: float, values: int = 1) -> torch.Tensor:
@@ -73,9 +75,18 @@ class Augment:
         def bumps(points: int, decibels: float) -> torch.Tensor:
             return F.interpolate(between(-decibels, decibels, points), bins, mode="linear", align_corners=True)
 
+        def word(gate) -> tuple[torch.Tensor, torch.Tensor]:
+            """The first and the last frame [batch, 1, 1] that is louder than a gate in dB below the loudest."""
+            level = power.mean(dim=2, keepdim=True)
+            loud = level >= level.amax(dim=1, keepdim=True) * _decibels(gate)
+            return torch.where(loud, time, frames).amin(1, keepdim=True), (loud * time).amax(1, keepdim=True)
+
         across = torch.linspace(-1, 1, bins, device=power.device)
-        loudest = power.mean(dim=2, keepdim=True).amax(dim=1, keepdim=True)
         time = torch.arange(frames, device=power.device)[None, :, None]
+        if "cut" in self.parts:
+            first, last = word(between(*GATE))
+            whole = between(0, 1) < 0.4
+            power = power * (((time >= first) & (time <= last)) | whole)
         if "room" in self.parts:
             later = (time - time.transpose(1, 2)).clamp(min=0)  # frames from one to another
             echo = torch.tril((10 ** (-6 * self.frame / between(*ROOMS))) ** later) @ power
@@ -87,12 +98,11 @@ class Augment:
             # The power of Gaussian noise in one bin is exponentially distributed.
             noise = torch.empty_like(power).exponential_() * colour / colour.mean(dim=2, keepdim=True)
             # Some recordings were cut out tightly, and silence was put around them: there is no noise in that.
-            loud = power.mean(dim=2, keepdim=True) > loudest * 1e-4
-            last = (loud * time).amax(dim=1, keepdim=True) + between(0, 0.3) / self.frame
-            first = torch.where(loud, time, frames).amin(dim=1, keepdim=True) - between(0, 0.15) / self.frame
-            everywhere = between(0, 1) < 0.5
-            there = ((time < last) | everywhere) & ((time > first) | everywhere)
-            power = power + loudest * _decibels(-between(*SNR)) * noise * (between(0, 1) < 0.8) * there
+            first, last = word(torch.tensor(-40.0, device=power.device))
+            there = (time >= first - between(0, 0.15) / self.frame) & (time <= last + between(0, 0.3) / self.frame)
+            there = (there | (between(0, 1) < 0.5)) & (between(0, 1) < 0.8)
+            loudest = power.mean(dim=2, keepdim=True).amax(dim=1, keepdim=True)
+            power = power + loudest * _decibels(-between(*SNR)) * noise * there
         return power
 
     def picture(self, picture: torch.Tensor) -> torch.Tensor:

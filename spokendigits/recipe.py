@@ -22,7 +22,7 @@ CHOICES = {
     "checkpoint": ("last", "best"),
     "metric": ("roc_auc", "accuracy", "log_loss"),
 }
-AUGMENTATIONS = ("voice", "room", "band", "noise", "mask")  # `Augment` says what each of them is
+AUGMENTATIONS = ("voice", "cut", "room", "band", "noise", "mask")  # `Augment` says what each of them is
 POSITIVE = (
     "sample_rate",
     "seconds",

@@ -45,7 +45,7 @@ def test_each_part_changes_every_clip_in_its_own_way(part):
     plain, found = frontend(audio), frontend(audio, only(part))
     assert found.shape == plain.shape and found.isfinite().all()
     changed = [not torch.equal(one, other) for one, other in zip(found, plain, strict=True)]
-    assert sum(changed) >= (8 if part in ("voice", "band", "mask") else 1), "echo and noise leave some clips alone"
+    assert sum(changed) >= (8 if part in ("voice", "band", "mask") else 1), "the others leave some clips alone"
     assert len({one.numpy().tobytes() for one in found}) >= sum(changed)
 
 
@@ -85,6 +85,23 @@ def test_another_voice_has_other_formants_tempo_and_onset():
     lasts = loud.sum(1) * RECIPE.hop / RECIPE.sample_rate
     whole = lasts[first + lasts < 0.95]
     assert 0.4 * np.exp(-STRETCH) - 0.08 < whole.min() < 0.34 and 0.46 < whole.max() < 0.4 * np.exp(STRETCH) + 0.08
+
+
+def test_a_word_cut_off_loses_its_quiet_ends_only():
+    frontend = LogMel(RECIPE)
+    fading = word(200) * torch.linspace(-1, 1, RECIPE.samples).mul(4).square().neg().exp()  # loudest at 0.5 s
+    before = frontend.mel(frontend.power(fading))
+    after = only("cut").mel(before)
+    level, kept = before.mean(2), (after == before).all(2)
+    assert (after[~kept] == 0).all()
+    quiet = 10 * torch.log10(level / level.amax(1, keepdim=True))
+    assert kept[quiet > -12].all(), "nothing loud is lost"
+    assert 0.3 < kept.all(1).float().mean() < 0.6, "some clips stay whole"
+    gone = [(~one).nonzero().flatten().tolist() for one in kept]
+    assert len({tuple(one) for one in gone}) > 5, "each clip has a gate of its own"
+    for one in kept[:, level[0] > 0]:
+        ends = one.nonzero().flatten()
+        assert one[ends[0] : ends[-1] + 1].all(), "only the ends"
 
 
 def test_an_echo_comes_after_the_sound_and_fades():
