@@ -1,6 +1,6 @@
 """Corpora: fetch one, read it, get the same table whatever it is.
 
-`synthetic` is spoken by a program on this machine; `fsdd` and `audiomnist` are recordings of people; a folder or CSV
+`synthetic` is spoken by a program on this machine, `voices` by all that are found there; `fsdd` and `audiomnist` are recordings of people; a folder or CSV
 of anybody's own recordings works too.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from spokendigits.corpora import audiomnist, folder, fsdd, synthetic
+from spokendigits.corpora import audiomnist, folder, fsdd, synthetic, voices
 from spokendigits.corpora.audit import audit, header_problem
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.corpora.download import STAMP
@@ -20,8 +20,9 @@ from spokendigits.files import data_folder, read_json
 
 __all__ = ["NAMES", "Corpus", "audit", "check_name", "fetch", "load", "read", "verify"]
 
-NAMES = ("synthetic", "fsdd", "audiomnist")
-_MODULES = {"synthetic": synthetic, "fsdd": fsdd, "audiomnist": audiomnist}
+NAMES = ("synthetic", "voices", "fsdd", "audiomnist")
+MADE = ("synthetic", "voices")  # by programs on this machine
+_MODULES = {"synthetic": synthetic, "voices": voices, "fsdd": fsdd, "audiomnist": audiomnist}
 
 
 def fetch(
@@ -35,10 +36,10 @@ def fetch(
     """
     module = _module(name)
     root = data_folder() / name if root is None else Path(root)
-    if module is synthetic:
+    if name in MADE:
         if source is not None:
-            raise CourseError("synthetic: is made, not fetched; it takes no source. Leave the source out.")
-        return synthetic.fetch(root, progress=progress, **options)
+            raise CourseError(f"{name}: is made, not fetched; it takes no source. Leave the source out.")
+        return module.fetch(root, progress=progress, **options)
     if root.is_dir() and _has(root, source) and not verify(name, root, progress):
         return root
     return module.fetch(root, source=source, progress=progress)
@@ -87,7 +88,9 @@ def load(
     check_name(name)
     if name not in NAMES:
         return folder.read(name).part(speakers, takes)
-    options = {"takes": takes or synthetic.TAKES, "seed": seed, "processes": processes} if name == "synthetic" else {}
+    options = {"seed": seed} if name in MADE else {}
+    if name == "synthetic":
+        options |= {"takes": takes or synthetic.TAKES, "processes": processes}
     root = _find(name, source, progress, options)
     if name == "fsdd":
         fsdd.check(root)
@@ -121,7 +124,7 @@ def _find(name: str, source: Path | str | None, progress: bool, options: dict) -
         if root.is_dir():
             return root
     root = data_folder() / name
-    if name != "synthetic" and _is_complete(root) and _has(root, source):
+    if name not in MADE and _is_complete(root) and _has(root, source):
         return root
     return fetch(name, source, root, progress, **options)
 

@@ -10,6 +10,7 @@ the work. This file is run as a script by `speak_all`; it imports little, becaus
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import json
 import os
@@ -30,6 +31,21 @@ SAMPLE_RATE = 22_050  # Hz; what libespeak-ng produces
 QUIET = 0.01  # of the peak: softer than this before and after the word counts as silence
 SHORTEST = 0.12  # seconds of speech; the shortest good "two" lasts longer
 SOFTEST = 0.02  # of full scale: the peak of espeak-ng's own output; a good voice reaches 0.2
+
+ODD = {
+    "AnxiousAndy",
+    "Demonic",
+    "Storm",
+    "Tweaky",
+    "announcer",
+    "antonio",
+    "aunty",
+    "croak",
+    "fast",
+    "whisper",
+    "whisperf",
+    "zac",
+}
 
 _PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "range": 4}  # espeak_PARAMETER in speak_lib.h
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -79,6 +95,15 @@ def _library() -> ctypes.CDLL:
 def version() -> str:
     """The version of espeak-ng, such as "1.52.0". Speaks nothing."""
     return _library().espeak_Info(None).decode()
+
+
+@functools.cache
+def variants() -> list[str]:
+    """The names of espeak-ng's voice variants that sound like a person: no robots and no whispers."""
+    import espeakng_loader
+
+    names = sorted(os.listdir(Path(espeakng_loader.get_data_path()) / "voices" / "!v"))
+    return [name for name in names if name not in ODD and "robo" not in name.lower()]
 
 
 def voices(job: Job) -> Iterator[tuple[Utterance, np.ndarray]]:

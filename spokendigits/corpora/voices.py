@@ -1,0 +1,336 @@
+"""Many voices: the digits as said by every speech synthesiser that this machine has.
+
+`synthetic` has AudioMNIST's shape and sixty voices; this corpus wants as many kinds of voice as can be had, so that a
+model trained on it reads people. espeak-ng, which comes with the course, gives hundreds of voices, half of them with a
+foreign accent: a Greek voice reads "θρι". The others are built from recordings of people (not of these digits, but of a
+speaker's diphones or sentences) and are used where they are installed: MBROLA, flite, Pico and RHVoice from Debian,
+Kokoro from its published files. The course ships none of them. Their licences are their own: MBROLA's voices may not be
+sold, some of RHVoice's may not be used commercially.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import soundfile
+from tqdm import tqdm
+
+from spokendigits.corpora import espeak
+from spokendigits.corpora.corpus import Corpus
+from spokendigits.corpora.synthetic import ACCENTS, ENDINGS, WORDS
+from spokendigits.errors import CourseError
+from spokendigits.files import atomic_folder, data_folder, read_json, write_json
+
+RECIPE = 1  # raised whenever the same seed and programs would give other recordings
+RECORD = "voices.json"
+TAKES = 12  # of each digit by a voice built from recordings
+ESPEAK_VOICES, ESPEAK_TAKES = 600, 2
+RATES, PITCHES = (0.8, 1.3), (0.85, 1.18)  # around a voice's own
+SHORTEST, LONGEST = 0.12, 1.4  # seconds of a digit; what is shorter or longer went wrong
+SECONDS = 60  # for one utterance; then a program is stuck
+
+# English digits in the spelling of other languages: read aloud by a voice of that language, they have its accent.
+SPELLINGS = {
+    "en": WORDS,
+    "cs": ["zírou", "uan", "tú", "srí", "fór", "fajv", "siks", "sevn", "ejt", "najn"],
+    "da": ["siro", "wan", "tu", "tri", "for", "fajv", "siks", "seven", "ejt", "najn"],
+    "de": ["siro", "wann", "tuh", "sri", "fohr", "faif", "ssix", "sewwen", "eht", "nein"],
+    "el": ["ζίρο", "ουάν", "του", "θρι", "φορ", "φάιβ", "σιξ", "σέβεν", "έιτ", "νάιν"],
+    "es": ["sirou", "uan", "tu", "zri", "for", "faiv", "siks", "seven", "eit", "nain"],
+    "fi": ["siro", "uan", "tuu", "trii", "foor", "faiv", "siks", "seven", "eit", "nain"],
+    "fr": ["ziro", "ouane", "tou", "sri", "faure", "faïve", "sixe", "sèveune", "éïte", "naïne"],
+    "hi": ["ज़ीरो", "वन", "टू", "थ्री", "फ़ोर", "फ़ाइव", "सिक्स", "सेवन", "एट", "नाइन"],
+    "hu": ["ziró", "van", "tú", "trí", "for", "fájv", "sziksz", "szeven", "éjt", "nájn"],
+    "it": ["siro", "uan", "tu", "tri", "for", "faiv", "six", "seven", "eit", "nain"],
+    "nl": ["ziero", "wan", "toe", "srie", "for", "faif", "siks", "sevven", "eet", "nain"],
+    "pl": ["ziroł", "łan", "tu", "sri", "for", "fajw", "siks", "sewen", "ejt", "najn"],
+    "pt": ["zirou", "uãn", "tu", "tri", "for", "faive", "siquis", "séven", "eit", "naine"],
+    "ro": ["ziro", "uan", "tu", "tri", "for", "faiv", "sics", "seven", "eit", "nain"],
+    "ru": ["зироу", "уан", "ту", "сри", "фор", "файв", "сикс", "сэвэн", "эйт", "найн"],
+    "sv": ["siro", "oan", "to", "tri", "fårr", "fajv", "siks", "sevven", "ejt", "najn"],
+    "tr": ["ziro", "van", "tu", "tri", "for", "fayv", "siks", "sevın", "eyt", "nayn"],
+}
+
+
+class Voice(NamedTuple):
+    """One voice of one program."""
+
+    speaker: str
+    engine: str
+    name: str  # the program's name of it
+    language: str  # a key of SPELLINGS
+
+
+class Manner(NamedTuple):
+    """How one take is said."""
+
+    rate: float  # 1: the voice's own
+    pitch: float
+    ending: str
+
+
+def _run(command: list[str], text: str | None = None) -> str:
+    done = subprocess.run(
+        command, input=text, capture_output=True, text=True, timeout=SECONDS, encoding="utf-8", errors="replace"
+    )
+    return done.stdout
+
+
+def _mbrola() -> Iterator[tuple[str, str]]:
+    """The MBROLA voices whose files are installed; espeak-ng's own program turns words into their phonemes."""
+    if not (shutil.which("mbrola") and shutil.which("espeak-ng")):
+        return
+    for line in _run(["espeak-ng", "--voices=mbrola"]).splitlines()[1:]:
+        fields = line.split()
+        language, name = fields[1].split("-")[0], fields[4].removeprefix("mb/")
+        database = name.split("-")[1]
+        if language in SPELLINGS and Path("/usr/share/mbrola", database, database).is_file():
+            yield name, language
+
+
+def _say_mbrola(voice: Voice, word: str, manner: Manner, path: str) -> None:
+    pitch = round(50 + 100 * (manner.pitch - 1))
+    _run(["espeak-ng", "-v", voice.name, "-s", str(round(150 * manner.rate)), "-p", str(pitch), "-w", path, word])
+
+
+def _flite() -> Iterator[tuple[str, str]]:
+    if shutil.which("flite"):
+        for name in _run(["flite", "-lv"]).partition(":")[2].split():
+            yield name, "en"
+
+
+def _say_flite(voice: Voice, word: str, manner: Manner, path: str) -> None:
+    how = {"duration_stretch": 1 / manner.rate, "f0_shift": manner.pitch}
+    settings = [part for key, value in how.items() for part in ("--setf", f"{key}={value:.3f}")]
+    _run(["flite", "-voice", voice.name, *settings, "-t", word, "-o", path])
+
+
+def _pico() -> Iterator[tuple[str, str]]:
+    if shutil.which("pico2wave"):
+        for name in ("en-US", "en-GB", "de-DE", "fr-FR", "it-IT", "es-ES"):
+            yield name, name[:2]
+
+
+def _say_pico(voice: Voice, word: str, manner: Manner, path: str) -> None:
+    speed, pitch = round(100 * manner.rate), round(100 * manner.pitch)
+    text = f'<speed level="{speed}"><pitch level="{pitch}">{word}</pitch></speed>'
+    _run(["pico2wave", "-l", voice.name, "-w", path, text])
+
+
+_RHVOICE_LANGUAGES = {"English": "en", "Russian": "ru", "Polish": "pl", "Brazilian-Portuguese": "pt", "Czech": "cs"}
+
+
+def _rhvoice() -> Iterator[tuple[str, str]]:
+    if not shutil.which("RHVoice-test"):
+        return
+    for path in sorted(Path("/usr/share/RHVoice/voices").glob("*/voice.info")):
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        facts = dict(line.strip().split("=", 1) for line in lines if "=" in line)
+        if language := _RHVOICE_LANGUAGES.get(facts.get("language", "")):
+            yield facts["name"], language
+
+
+def _say_rhvoice(voice: Voice, word: str, manner: Manner, path: str) -> None:
+    rate, pitch = str(round(100 * manner.rate)), str(round(100 * manner.pitch))
+    _run(["RHVoice-test", "-p", voice.name, "-r", rate, "-t", pitch, "-o", path], word)
+
+
+def _kokoro_files() -> list[Path]:
+    folder = data_folder() / "kokoro"
+    return [*sorted(folder.glob("*.onnx"))[:1], *sorted(folder.glob("*.bin"))[:1]]
+
+
+@cache
+def _kokoro_model():
+    from kokoro_onnx import Kokoro
+
+    return Kokoro(*map(str, _kokoro_files()))
+
+
+def _kokoro() -> Iterator[tuple[str, str]]:
+    """Kokoro-82M's voices, if `kokoro-onnx` is installed, and its model and its voices lie in `data/kokoro`."""
+    if find_spec("kokoro_onnx") and len(_kokoro_files()) == 2:
+        for name in _kokoro_model().get_voices():
+            yield name, "en"
+
+
+def _say_kokoro(voice: Voice, word: str, manner: Manner, path: str) -> None:
+    language = "en-gb" if voice.name.startswith("b") else "en-us"
+    soundfile.write(path, *_kokoro_model().create(word, voice.name, manner.rate, language))
+
+
+class Engine(NamedTuple):
+    """A program that speaks: its voices (name, language), and how one of them says a word into a WAV file."""
+
+    voices: Callable[[], Iterable[tuple[str, str]]]
+    say: Callable[[Voice, str, Manner, str], None]
+
+
+ENGINES = {
+    "mbrola": Engine(_mbrola, _say_mbrola),
+    "flite": Engine(_flite, _say_flite),
+    "pico": Engine(_pico, _say_pico),
+    "rhvoice": Engine(_rhvoice, _say_rhvoice),
+    "kokoro": Engine(_kokoro, _say_kokoro),
+}
+
+
+def found() -> list[Voice]:
+    """The voices of all programs that are installed, espeak-ng's left out: it is always there."""
+    return [
+        Voice(f"{engine}-{name.lower().replace('_', '-')}", engine, name, language)
+        for engine, functions in ENGINES.items()
+        for name, language in functions.voices()
+    ]
+
+
+def _takes(folder: Path, seed: int, voice: Voice) -> dict[str, int]:
+    """Speaks all takes of one voice into `folder`; returns how many came out well, by digit."""
+    kept = Counter()
+    key = int.from_bytes(hashlib.sha256(voice.speaker.encode()).digest()[:4], "big")
+    own = folder / voice.speaker
+    own.mkdir()
+    with tempfile.TemporaryDirectory() as scratch:
+        said = str(Path(scratch) / "said.wav")
+        for take in range(TAKES):
+            for digit, word in enumerate(SPELLINGS[voice.language]):
+                random = np.random.default_rng([seed, key, take, digit])
+                manner = Manner(random.uniform(*RATES), random.uniform(*PITCHES), ENDINGS[random.integers(4)])
+                ENGINES[voice.engine].say(voice, word + manner.ending, manner, said)
+                if (speech := _speech(said)) is not None:
+                    soundfile.write(own / f"{digit}_{voice.speaker}_{take}.wav", *speech, subtype="PCM_16")
+                    kept[digit] += 1
+                Path(said).unlink(missing_ok=True)
+    return kept
+
+
+def _speech(path: str) -> tuple[np.ndarray, int] | None:
+    """What was said, without the silence around it, its peak at 0.9 of full scale; None if it went wrong."""
+    try:
+        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError:  # the program wrote nothing
+        return None
+    speech = espeak.trim(audio.mean(axis=1))
+    if not SHORTEST <= len(speech) / rate <= LONGEST or np.abs(speech).max() < espeak.SOFTEST:
+        return None
+    return speech * (0.9 / np.abs(speech).max()), rate
+
+
+def _espeak_jobs(folder: Path, seed: int) -> list[espeak.Job]:
+    """Random voices of espeak-ng: an accent or a foreign language, one of its variants, pitch and rate."""
+    random = np.random.default_rng(seed)
+    foreign = [language for language in SPELLINGS if language != "en"]
+    jobs = []
+    for number in range(ESPEAK_VOICES):
+        language = "en" if number % 2 else foreign[random.integers(len(foreign))]
+        accent = list(ACCENTS)[random.integers(len(ACCENTS))] if language == "en" else language
+        variant = espeak.variants()[random.integers(len(espeak.variants()))]
+        speaker, pitch, extent, rate = f"espeak-{number:03}", *random.integers((15, 20, 105), (90, 80, 200))
+        spoken = [
+            espeak.Utterance(
+                file=f"{digit}_{speaker}_{take}.wav",
+                text=word + ENDINGS[random.integers(len(ENDINGS))],
+                seed=int(random.integers(2**31)),
+                rate=int(np.clip(rate * random.uniform(0.85, 1.15), 80, 450)),
+                pitch=int(np.clip(pitch + random.integers(-8, 9), 0, 99)),
+                range=int(np.clip(extent + random.integers(-20, 21), 0, 99)),
+                peak=0.9,
+                lead=0.02,
+                tail=0.02,
+                noise=1e-4,
+            )
+            for take in range(ESPEAK_TAKES)
+            for digit, word in enumerate(SPELLINGS[language])
+        ]
+        jobs.append(espeak.Job(speaker, accent, variant, str(folder / speaker), spoken))
+    return jobs
+
+
+def _espeak(folder: Path, seed: int, job: espeak.Job) -> dict[str, int]:
+    """Speaks one voice of espeak-ng; returns its takes by digit, none if one of them came out broken."""
+    try:
+        list(espeak.speak_all([job], 1))
+    except CourseError:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        return {}
+    return {digit: ESPEAK_TAKES for digit in range(10)}
+
+
+def fetch(root: Path | str | None = None, seed: int = 0, progress: bool = True) -> Path:
+    """Makes the corpus at `root` (default: the course's data folder) with the programs that are installed.
+
+    About 12,000 clips of 600 espeak-ng voices, and 120 of each other voice: mono, 16-bit, at each program's sample rate,
+    `{speaker}/{digit}_{speaker}_{take}.wav`. A voice that cannot say each digit once is left out. Takes minutes; Kokoro
+    takes seconds a clip. A corpus of the same seed and the same voices is kept; a new program makes it all again.
+    Raises CourseError if `root` holds something else.
+    """
+    root = data_folder() / "voices" if root is None else Path(root)
+    others = found()
+    made = {"recipe": RECIPE, "seed": seed, "espeak": espeak.version(), "voices": [voice.speaker for voice in others]}
+    record = read_json(root / RECORD) if (root / RECORD).is_file() else None
+    if record and all(record.get(key) == value for key, value in made.items()):
+        return root
+    if record is None and root.is_dir() and any(root.iterdir()):
+        raise CourseError(f"{root}: holds something else. Choose another folder for the voices.")
+    with atomic_folder(root) as folder, ThreadPoolExecutor(os.cpu_count()) as threads:
+        jobs = _espeak_jobs(folder, seed)
+        spoken = [threads.submit(_espeak, folder, seed, job) for job in jobs]
+        spoken += [threads.submit(_takes, folder, seed, voice) for voice in others]
+        speakers = [
+            *(Voice(job.speaker, "espeak", f"{job.voice}+{job.variant}", job.voice.split("-")[0]) for job in jobs),
+            *others,
+        ]
+        table = []
+        for voice, result in tqdm(zip(speakers, spoken, strict=True), "voices", len(speakers), disable=not progress):
+            takes = result.result()
+            if len(takes) < 10:
+                shutil.rmtree(folder / voice.speaker, ignore_errors=True)
+                continue
+            table.append({**voice._asdict(), "clips": sum(takes.values())})
+        pd.DataFrame(table).to_csv(folder / "speakers.csv", index=False)
+        write_json(folder / RECORD, made)
+    return root
+
+
+def read(root: Path | str) -> Corpus:
+    """Reads a corpus that `fetch` made. Facts about the speaker: `engine`, `voice` and `accent` (a language's code).
+
+    Raises CourseError if there is none at `root`, or clips are missing.
+    """
+    root = Path(root)
+    try:
+        record = read_json(root / RECORD)
+        facts = pd.read_csv(root / "speakers.csv", dtype={"speaker": str})
+    except (OSError, ValueError):
+        raise CourseError(f"{root}: no corpus of voices here. Run `spokendigits fetch voices`.") from None
+    paths = sorted(path.relative_to(root).as_posix() for path in root.glob("*/*.wav"))
+    if len(paths) != facts["clips"].sum():
+        raise CourseError(
+            f"{root}: {len(paths):,} clips are here, {facts['clips'].sum():,} were made. "
+            "Delete the folder and run `spokendigits fetch voices`."
+        )
+    table = pd.DataFrame({"path": paths})
+    table = table.join(table["path"].str.extract(r"/(?P<digit>\d)_(?P<speaker>.+)_(?P<take>\d+)\.wav$"))
+    table = table.astype({"digit": int, "take": int})
+    facts = facts.rename(columns={"name": "voice", "language": "accent"}).drop(columns="clips")
+    counts = facts["engine"].value_counts()
+    return Corpus(
+        name="voices",
+        root=root,
+        table=table.merge(facts, on="speaker", how="left", validate="many_to_one"),
+        title="Digits by many voices",
+        licence="Made on this machine; what may be done with it follows from the licence of each voice.",
+        source=f"{', '.join(f'{name} ({count} voices)' for name, count in counts.items())}, seed {record['seed']}",
+        synthetic=True,
+    )

@@ -1,0 +1,110 @@
+"""The corpus of many voices: whatever programs are there, whole or not at all, the same again."""
+
+import stat
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from spokendigits import corpora
+from spokendigits.corpora import espeak, voices
+from spokendigits.errors import CourseError
+from spokendigits.files import sha256
+
+# Speaks as flite does: a tone whose pitch and length follow the settings, or nothing for a voice that cannot say a word.
+STAND_IN = """#!{python}
+import sys
+import numpy, soundfile
+given = sys.argv[1:]
+if given == ["-lv"]:
+    print("Voices available: tom ann mute")
+    sys.exit()
+settings = dict(one.split("=") for one in given if "=" in one)
+voice, word, path = given[given.index("-voice") + 1], given[given.index("-t") + 1], given[given.index("-o") + 1]
+if voice == "mute" and word.startswith("seven"):
+    sys.exit()
+hertz = (220 if voice == "ann" else 110) * float(settings["f0_shift"])
+time = numpy.arange(int(16000 * 0.4 * float(settings["duration_stretch"]))) / 16000
+silence = numpy.zeros(4000)
+soundfile.write(path, numpy.concatenate([silence, 0.3 * numpy.sin(2 * numpy.pi * hertz * time), silence]), 16000)
+"""
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """A machine with flite alone, or what stands in for it; four voices of espeak-ng."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    flite = folder / "flite"
+    flite.write_text(STAND_IN.format(python=sys.executable))
+    flite.chmod(flite.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(voices, "ESPEAK_VOICES", 4)
+    monkeypatch.setattr(voices, "TAKES", 3)
+    return folder
+
+
+def digests(root):
+    return {path.relative_to(root).as_posix(): sha256(path) for path in sorted(root.rglob("*.wav"))}
+
+
+def test_every_program_that_is_there_speaks(programs, tmp_path):
+    root = corpora.fetch("voices", root=tmp_path / "voices", progress=False)
+    corpus = corpora.read("voices", root)
+    assert corpora.verify("voices", root) == []
+    counts = corpus.table.groupby("engine")["speaker"].nunique()
+    assert counts["flite"] == 2, "a voice that cannot say seven is left out"
+    assert 3 <= counts["espeak"] <= 4, "and so is one of espeak-ng's that came out broken"
+    assert corpus.synthetic and "synthetic speech" in corpus.label and "flite (2 voices)" in corpus.source
+    said = corpus.table.groupby(["speaker", "digit"]).size().unstack()
+    assert (said.loc[["flite-ann", "flite-tom"]] == 3).all(axis=None)
+    assert not (root / "flite-mute").exists()
+
+
+def test_the_same_seed_says_the_same_and_a_new_program_makes_it_again(programs, tmp_path):
+    first = voices.fetch(tmp_path / "voices", progress=False)
+    held = digests(first)
+    marker = first / "marker"
+    marker.touch()
+    voices.fetch(first, progress=False)
+    assert marker.is_file(), "a corpus that is there is kept"
+    other = voices.fetch(tmp_path / "other", progress=False)
+    assert digests(other) == held
+    assert digests(voices.fetch(tmp_path / "third", seed=1, progress=False)) != held
+    (programs / "flite").unlink()
+    voices.fetch(first, progress=False)
+    assert not marker.exists() and set(voices.read(first).table["engine"]) == {"espeak"}
+
+
+def test_takes_differ_in_rate_and_pitch_and_silence_is_gone(programs, tmp_path):
+    root = voices.fetch(tmp_path / "voices", progress=False)
+    clips = [soundfile.read(path)[0] for path in sorted((root / "flite-tom").glob("*.wav"))]
+    seconds = np.array([len(clip) for clip in clips]) / 16000
+    assert (seconds > 1 / 1.3 * 0.4 - 0.01).all() and (seconds < 0.4 / 0.8 + 0.01).all()
+    assert len(set(seconds.round(4))) > 20
+    hertz = np.array([np.abs(np.fft.rfft(clip, 16000)).argmax() for clip in clips])
+    assert hertz.min() < 100 and hertz.max() > 122 and hertz.min() >= 92 and hertz.max() <= 131
+    assert all(abs(np.abs(clip).max() - 0.9) < 0.01 for clip in clips)
+
+
+def test_what_is_missing_or_in_the_way_is_said(programs, tmp_path):
+    with pytest.raises(CourseError, match="spokendigits fetch voices"):
+        voices.read(tmp_path)
+    busy = tmp_path / "busy"
+    busy.mkdir()
+    (busy / "thesis.txt").touch()
+    with pytest.raises(CourseError, match="holds something else"):
+        voices.fetch(busy, progress=False)
+    root = voices.fetch(tmp_path / "voices", progress=False)
+    next(root.glob("flite-ann/*.wav")).unlink()
+    with pytest.raises(CourseError, match="clips are here"):
+        voices.read(root)
+    assert corpora.verify("voices", root)
+
+
+def test_foreign_voices_read_ten_words_and_robots_are_left_out():
+    assert all(len(words) == 10 for words in voices.SPELLINGS.values())
+    assert {"m1", "f2"} < set(espeak.variants()) and not {"robosoft", "whisper"} & set(espeak.variants())
+    languages = {job.voice for job in voices._espeak_jobs(voices.Path("nowhere"), 0)}
+    assert {"el", "de", "fr", "en-us"} < languages
