@@ -13,9 +13,8 @@ from spokendigits.errors import CourseError
 from spokendigits.files import sha256
 
 # Speaks as flite does: a tone whose pitch and length follow the settings, or nothing for a voice that cannot say a word.
-STAND_IN = """#!{python}
-import sys
-import numpy, soundfile
+STAND_IN = """#!{python} -SE
+import math, struct, sys
 given = sys.argv[1:]
 if given == ["-lv"]:
     print("Voices available: tom ann mute")
@@ -24,10 +23,12 @@ settings = dict(one.split("=") for one in given if "=" in one)
 voice, word, path = given[given.index("-voice") + 1], given[given.index("-t") + 1], given[given.index("-o") + 1]
 if voice == "mute" and word.startswith("seven"):
     sys.exit()
-hertz = (220 if voice == "ann" else 110) * float(settings["f0_shift"])
-time = numpy.arange(int(16000 * 0.4 * float(settings["duration_stretch"]))) / 16000
-silence = numpy.zeros(4000)
-soundfile.write(path, numpy.concatenate([silence, 0.3 * numpy.sin(2 * numpy.pi * hertz * time), silence]), 16000)
+step = 2 * math.pi * (220 if voice == "ann" else 110) * float(settings["f0_shift"]) / 16000
+tone = [round(9000 * math.sin(step * n)) for n in range(int(16000 * 0.4 * float(settings["duration_stretch"])))]
+samples = [0] * 4000 + tone + [0] * 4000
+data = struct.pack(f"<{{len(samples)}}h", *samples)
+header = struct.pack("<4sI8sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVEfmt ", 16, 1, 1, 16000, 32000, 2, 16, b"data", len(data))
+open(path, "wb").write(header + data)
 """
 
 
@@ -36,12 +37,13 @@ def programs(tmp_path, monkeypatch):
     """A machine with flite alone, or what stands in for it; four voices of espeak-ng."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    flite = folder / "flite"
-    flite.write_text(STAND_IN.format(python=sys.executable))
-    flite.chmod(flite.stat().st_mode | stat.S_IXUSR)
+    program = folder / "flite"
+    program.write_text(STAND_IN.format(python=sys.executable))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(voices, "ESPEAK_VOICES", 4)
-    monkeypatch.setattr(voices, "TAKES", 3)
+    flite = voices.ENGINES["flite"]._replace(takes=3)
+    monkeypatch.setitem(voices.ENGINES, "flite", flite)
     return folder
 
 
@@ -106,5 +108,28 @@ def test_what_is_missing_or_in_the_way_is_said(programs, tmp_path):
 def test_foreign_voices_read_ten_words_and_robots_are_left_out():
     assert all(len(words) == 10 for words in voices.SPELLINGS.values())
     assert {"m1", "f2"} < set(espeak.variants()) and not {"robosoft", "whisper"} & set(espeak.variants())
-    languages = {job.voice for job in voices._espeak_jobs(voices.Path("nowhere"), 0)}
+    languages = {job.voice for job in voices._espeak_jobs(0)}
     assert {"el", "de", "fr", "en-us"} < languages
+
+
+def test_an_interruption_loses_one_voice_at_most(programs, tmp_path, monkeypatch):
+    whole = digests(voices.fetch(tmp_path / "whole", progress=False))
+    said, engine = [], voices.ENGINES["flite"]
+
+    def stops(voice, word, manner, path):
+        said.append(voice.name)
+        if voice.name == "ann" and len([name for name in said if name == "ann"]) == 15:
+            raise KeyboardInterrupt
+        engine.say(voice, word, manner, path)
+
+    monkeypatch.setitem(voices.ENGINES, "flite", engine._replace(say=stops))
+    with pytest.raises(KeyboardInterrupt):
+        voices.fetch(tmp_path / "voices", progress=False)
+    assert not (tmp_path / "voices").exists()
+    said.clear()
+    monkeypatch.setitem(
+        voices.ENGINES, "flite", engine._replace(say=lambda *given: said.append(given[0].name) or engine.say(*given))
+    )
+    assert digests(voices.fetch(tmp_path / "voices", progress=False)) == whole
+    assert "ann" in said and "tom" not in said
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

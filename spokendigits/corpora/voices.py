@@ -8,12 +8,13 @@ Kokoro from its published files. The course ships none of them. Their licences a
 sold, some of RHVoice's may not be used commercially.
 """
 
+import contextlib
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -34,10 +35,10 @@ from spokendigits.files import atomic_folder, data_folder, read_json, write_json
 
 RECIPE = 1  # raised whenever the same seed and programs would give other recordings
 RECORD = "voices.json"
-TAKES = 12  # of each digit by a voice built from recordings
 ESPEAK_VOICES, ESPEAK_TAKES = 600, 2
 RATES, PITCHES = (0.8, 1.3), (0.85, 1.18)  # around a voice's own
 SHORTEST, LONGEST = 0.12, 1.4  # seconds of a digit; what is shorter or longer went wrong
+HALF = ".half"  # the end of a folder's name while its voice speaks
 SECONDS = 60  # for one utterance; then a program is stuck
 
 # English digits in the spelling of other languages: read aloud by a voice of that language, they have its accent.
@@ -159,7 +160,7 @@ def _kokoro_model():
 
 
 def _kokoro() -> Iterator[tuple[str, str]]:
-    """Kokoro-82M's voices, if `kokoro-onnx` is installed, and its model and its voices lie in `data/kokoro`."""
+    """Kokoro-82M's voices, if `pip install kokoro-onnx` was run, and its model and voices (.onnx, .bin) are in `data/kokoro`."""
     if find_spec("kokoro_onnx") and len(_kokoro_files()) == 2:
         for name in _kokoro_model().get_voices():
             yield name, "en"
@@ -175,6 +176,7 @@ class Engine(NamedTuple):
 
     voices: Callable[[], Iterable[tuple[str, str]]]
     say: Callable[[Voice, str, Manner, str], None]
+    takes: int = 12  # of each digit
 
 
 ENGINES = {
@@ -182,7 +184,7 @@ ENGINES = {
     "flite": Engine(_flite, _say_flite),
     "pico": Engine(_pico, _say_pico),
     "rhvoice": Engine(_rhvoice, _say_rhvoice),
-    "kokoro": Engine(_kokoro, _say_kokoro),
+    "kokoro": Engine(_kokoro, _say_kokoro, takes=5),  # it takes a second each
 }
 
 
@@ -195,24 +197,20 @@ def found() -> list[Voice]:
     ]
 
 
-def _takes(folder: Path, seed: int, voice: Voice) -> dict[str, int]:
-    """Speaks all takes of one voice into `folder`; returns how many came out well, by digit."""
-    kept = Counter()
+def _takes(folder: Path, seed: int, voice: Voice) -> None:
+    """Speaks all takes of one voice into `folder`; those that went wrong are left out."""
     key = int.from_bytes(hashlib.sha256(voice.speaker.encode()).digest()[:4], "big")
-    own = folder / voice.speaker
-    own.mkdir()
+    folder.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
         said = str(Path(scratch) / "said.wav")
-        for take in range(TAKES):
+        for take in range(ENGINES[voice.engine].takes):
             for digit, word in enumerate(SPELLINGS[voice.language]):
                 random = np.random.default_rng([seed, key, take, digit])
                 manner = Manner(random.uniform(*RATES), random.uniform(*PITCHES), ENDINGS[random.integers(4)])
                 ENGINES[voice.engine].say(voice, word + manner.ending, manner, said)
                 if (speech := _speech(said)) is not None:
-                    soundfile.write(own / f"{digit}_{voice.speaker}_{take}.wav", *speech, subtype="PCM_16")
-                    kept[digit] += 1
+                    soundfile.write(folder / f"{digit}_{voice.speaker}_{take}.wav", *speech, subtype="PCM_16")
                 Path(said).unlink(missing_ok=True)
-    return kept
 
 
 def _speech(path: str) -> tuple[np.ndarray, int] | None:
@@ -227,7 +225,7 @@ def _speech(path: str) -> tuple[np.ndarray, int] | None:
     return speech * (0.9 / np.abs(speech).max()), rate
 
 
-def _espeak_jobs(folder: Path, seed: int) -> list[espeak.Job]:
+def _espeak_jobs(seed: int) -> list[espeak.Job]:
     """Random voices of espeak-ng: an accent or a foreign language, one of its variants, pitch and rate."""
     random = np.random.default_rng(seed)
     foreign = [language for language in SPELLINGS if language != "en"]
@@ -253,26 +251,40 @@ def _espeak_jobs(folder: Path, seed: int) -> list[espeak.Job]:
             for take in range(ESPEAK_TAKES)
             for digit, word in enumerate(SPELLINGS[language])
         ]
-        jobs.append(espeak.Job(speaker, accent, variant, str(folder / speaker), spoken))
+        jobs.append(espeak.Job(speaker, accent, variant, "", spoken))
     return jobs
 
 
-def _espeak(folder: Path, seed: int, job: espeak.Job) -> dict[str, int]:
-    """Speaks one voice of espeak-ng; returns its takes by digit, none if one of them came out broken."""
-    try:
-        list(espeak.speak_all([job], 1))
-    except CourseError:
-        shutil.rmtree(job.folder, ignore_errors=True)
-        return {}
-    return {digit: ESPEAK_TAKES for digit in range(10)}
+def _speak(stage: Path, seed: int, speaker: str, spoken: Voice | espeak.Job) -> int:
+    """Speaks one voice into its folder in `stage`, whole or not at all; returns how many clips, 0 if it lacks a digit."""
+    own = stage / speaker
+    if not own.is_dir():
+        half = stage / f"{speaker}{HALF}"
+        shutil.rmtree(half, ignore_errors=True)
+        if isinstance(spoken, espeak.Job):
+            # One broken word, and the process ends: the voice is left out.
+            with contextlib.suppress(CourseError):
+                list(espeak.speak_all([spoken._replace(folder=str(half))], 1))
+        else:
+            _takes(half, seed, spoken)
+        said = os.listdir(half) if half.is_dir() else []
+        lacking = len({name[0] for name in said}) < 10 or (
+            isinstance(spoken, espeak.Job) and len(said) < len(spoken.utterances)
+        )
+        if lacking:
+            shutil.rmtree(half, ignore_errors=True)
+            half.mkdir()  # so that it is not tried again
+        half.rename(own)
+    return len(os.listdir(own))
 
 
 def fetch(root: Path | str | None = None, seed: int = 0, progress: bool = True) -> Path:
     """Makes the corpus at `root` (default: the course's data folder) with the programs that are installed.
 
-    About 12,000 clips of 600 espeak-ng voices, and 120 of each other voice: mono, 16-bit, at each program's sample rate,
+    About 12,000 clips of 600 espeak-ng voices, and 50 or 120 of each other voice: mono, 16-bit, at each program's sample rate,
     `{speaker}/{digit}_{speaker}_{take}.wav`. A voice that cannot say each digit once is left out. Takes minutes; Kokoro
     takes seconds a clip. A corpus of the same seed and the same voices is kept; a new program makes it all again.
+    What was spoken before an interruption is not spoken again.
     Raises CourseError if `root` holds something else.
     """
     root = data_folder() / "voices" if root is None else Path(root)
@@ -283,23 +295,33 @@ def fetch(root: Path | str | None = None, seed: int = 0, progress: bool = True) 
         return root
     if record is None and root.is_dir() and any(root.iterdir()):
         raise CourseError(f"{root}: holds something else. Choose another folder for the voices.")
-    with atomic_folder(root) as folder, ThreadPoolExecutor(os.cpu_count()) as threads:
-        jobs = _espeak_jobs(folder, seed)
-        spoken = [threads.submit(_espeak, folder, seed, job) for job in jobs]
-        spoken += [threads.submit(_takes, folder, seed, voice) for voice in others]
-        speakers = [
-            *(Voice(job.speaker, "espeak", f"{job.voice}+{job.variant}", job.voice.split("-")[0]) for job in jobs),
-            *others,
-        ]
-        table = []
-        for voice, result in tqdm(zip(speakers, spoken, strict=True), "voices", len(speakers), disable=not progress):
-            takes = result.result()
-            if len(takes) < 10:
-                shutil.rmtree(folder / voice.speaker, ignore_errors=True)
-                continue
-            table.append({**voice._asdict(), "clips": sum(takes.values())})
+    key = hashlib.sha256(json.dumps(made).encode()).hexdigest()[:8]
+    stage = root.with_name(f".{root.name}-{key}")  # what was spoken before an interruption is found there
+    stage.mkdir(parents=True, exist_ok=True)
+    jobs = {job.speaker: job for job in _espeak_jobs(seed)}
+    speakers = [
+        *(Voice(name, "espeak", f"{job.voice}+{job.variant}", job.voice.split("-")[0]) for name, job in jobs.items()),
+        *others,
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        waiting = {
+            voice: threads.submit(_speak, stage, seed, voice.speaker, jobs.get(voice.speaker, voice))
+            for voice in speakers
+        }
+        try:
+            bar = tqdm(waiting.items(), "voices", unit="voice", disable=not progress)
+            clips = {voice: spoken.result() for voice, spoken in bar}
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+    with atomic_folder(root) as folder:
+        for voice, count in clips.items():
+            if count:
+                (stage / voice.speaker).rename(folder / voice.speaker)
+        table = [{**voice._asdict(), "clips": count} for voice, count in clips.items() if count]
         pd.DataFrame(table).to_csv(folder / "speakers.csv", index=False)
         write_json(folder / RECORD, made)
+    shutil.rmtree(stage)
     return root
 
 
