@@ -24,7 +24,7 @@ COLOUR = 4.0  # dB of smaller bumps
 GATE = (-45.0, -12.0)  # dB below the loudest frame: what is quieter, before and after the word, was cut off
 SNR = (3.0, 40.0)  # dB, the loudest frame against the noise
 MASKS = 2  # of each kind, as in SpecAugment
-MASK_BINS, MASK_SECONDS = 1 / 6, 0.16  # the widest
+MASK_BINS, MASK_SECONDS = 1 / 6, 0.1  # the widest
 
 
 class Augment:
