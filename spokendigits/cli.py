@@ -74,7 +74,8 @@ def train(options) -> int:
     with us.local_main_process_first():
         corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes, progress=first)
         clips = make_clips(corpus, recipe, progress=first)
-    folds = range(recipe.folds) if options.all_folds else [recipe.fold]
+    count = len(corpus.speakers) if recipe.split == "one_speaker" else recipe.folds
+    folds = range(count) if options.all_folds else [recipe.fold]
     for fold in folds:
         folder = runs_folder() / (f"{options.name}-{fold}" if options.all_folds else options.name)
         one = recipe.but(fold=fold)
@@ -185,7 +186,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--corpus", help="as for run")
     sub.add_argument("--lane", default="fast", help="as for run")
     sub.add_argument("--recipe", help="a recipe in YAML, the course's or Hydrogen Torch's, instead of a lane")
-    sub.add_argument("--split", help="random, speaker or published")
+    sub.add_argument("--split", help="random, speaker, one_speaker or published")
     sub.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting of the recipe, as often as needed"
     )
