@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from scipy.spatial import KDTree
 
+from spokendigits.errors import CourseError
 from spokendigits.recipe import Recipe
 
 # Okabe and Ito's palette, told apart with any kind of colour vision.
@@ -377,4 +380,270 @@ def curves_of_runs(runs: dict[str, tuple[pd.DataFrame, pd.DataFrame]], label: st
         f"{label}: four charts of training loss, and validation loss, accuracy and ROC-AUC error, with a line for each "
         f"run: {', '.join(runs)}. Best last epochs: {'; '.join(best)}."
     )
+    return describe(fig, alt)
+
+
+def robustness(table: pd.DataFrame) -> Figure:
+    """One chart a kind of disturbance: accuracy against its level with 95 % intervals, a colour for each model, clean dashed.
+
+    table: from `robustness.robustness`, or several of them joined. Kinds that it lacks are left out.
+    Raises CourseError where two of the tables have one name of a model.
+    """
+    from spokendigits.robustness import CONDITIONS  # here: other figures need not wait for what it imports
+
+    if (again := table.duplicated(["model", "kind", "level"])).any():
+        name = table.loc[again, "model"].iloc[0]
+        raise CourseError(f"robustness: two tables are of a model {name!r}. Give each its own name as `model`.")
+    colours = [BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY]
+    models = dict(list(table.groupby("model", sort=False)))
+    kinds = [kind for kind in CONDITIONS if kind != "clean" and kind in set(table["kind"])]
+    down, lines = -(-len(kinds) // 2), {}
+    fig, axes = figure(6.5, 0.8 + 1.75 * down, down, 2, sharey=True, squeeze=False, dpi=150)
+    for ax in axes.flat[len(kinds) :]:
+        ax.set_visible(False)
+    for ax, kind in zip(axes.flat, kinds, strict=False):
+        condition, levels = CONDITIONS[kind], set()
+        for i, (name, rows) in enumerate(models.items()):
+            clean, shown, colour = rows[rows["kind"] == "clean"], rows[rows["kind"] == kind], colours[i % 7]
+            undisturbed = ax.axhline(clean["accuracy"].item() * 100, color=colour, linestyle="--", linewidth=0.8)
+            if np.isfinite(condition.clean):  # the curve begins, or has its middle, where nothing is disturbed
+                shown = pd.concat([shown, clean.assign(level=condition.clean)])
+            shown = shown.sort_values("level")
+            level, accuracy, low, high = (shown[column] for column in ("level", "accuracy", "low", "high"))
+            (lines[name],) = ax.plot(level, accuracy * 100, color=colour, marker="os^DvP"[i % 6], markersize=4)
+            ax.fill_between(level, low * 100, high * 100, color=colour, alpha=0.2, linewidth=0)
+            if len(shown) == 1:  # a band needs two points
+                ax.vlines(level, low * 100, high * 100, color=colour)
+            levels.update(level)
+        ax.set(title=condition.label, xlabel=condition.unit, ylim=(0, 103))
+        if kind == "clipping":
+            ax.set_xscale("log")
+            ax.minorticks_off()
+        ax.set_xticks(sorted(levels), [f"{level:g}" for level in sorted(levels)])
+        if kind == "clipping" or np.isinf(condition.clean):
+            ax.invert_xaxis()  # worse to the right, as in the other charts
+    fig.supylabel("clips recognised, in per cent", fontsize=10)
+    lines["undisturbed"] = undisturbed
+    fig.legend(
+        lines.values(), lines, loc="outside lower center", ncols=max(1, min(3, 60 // (max(map(len, lines)) + 6)))
+    )
+    return describe(fig, _robustness_alt(table, len(kinds)))
+
+
+def _robustness_alt(table: pd.DataFrame, kinds: int) -> str:
+    disturbed = table[table["kind"] != "clean"]
+    # Only what all models met can be compared; and not by the points lost: a poor model has few to lose.
+    met = disturbed.pivot(index=["kind", "level"], columns="model", values="accuracy").dropna().mean()
+    parts = []
+    for name, rows in table.groupby("model", sort=False):
+        clean = rows.loc[rows["kind"] == "clean", "accuracy"].item()
+        worst = disturbed[disturbed["model"] == name].sort_values("accuracy").iloc[0]
+        parts.append(
+            f"{name}: {clean:.1%} clean, {met[name]:.1%} on average over all disturbances, at worst "
+            f"{worst['accuracy']:.1%} with {worst['label']} at {worst['level']:g} {worst['unit']}"
+        )
+    best = f" Best on average: {met.idxmax()}." if len(parts) > 1 else ""
+    return f"{kinds} charts of accuracy against the level of a disturbance, with intervals. {'; '.join(parts)}.{best}"
+
+
+def embedding_map(points: np.ndarray, table: pd.DataFrame, label: str) -> Figure:
+    """Clips as points [n, 2] of `explain.embedding_map`, each drawn as its digit; rings around those that were misread.
+
+    table: their n predictions, in the order of the points.
+    """
+    colours = plt.get_cmap("tab10").colors
+    fig, ax = figure(7, 6)
+    for digit in range(10):
+        x, y = points[(table["digit"] == digit).to_numpy()].T
+        ax.scatter(x, y, s=32, marker=f"${digit}$", color=colours[digit], linewidth=0.3)
+    wrong = (table["digit"] != table["predicted"]).to_numpy()
+    ax.scatter(*points[wrong].T, s=130, facecolors="none", edgecolors="black", linewidth=0.6, label="misread")
+    ax.set(title=label, xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    if wrong.any():
+        fig.legend(loc="outside lower center")
+    digits, (_, closest) = table["digit"].to_numpy(), KDTree(points).query(points, 2)
+    alike = (digits[closest[:, 1]] == digits).mean()
+    alt = (
+        f"{label}: map of {len(points)} clips, each drawn as its digit; near means alike to the model. {alike:.0%} lie next to a "
+        f"clip of the same digit. {wrong.sum()} misread clips are ringed."
+    )
+    return describe(fig, alt)
+
+
+def cams(pictures: np.ndarray, maps: dict[str, np.ndarray], titles: Sequence[str], recipe: Recipe) -> Figure:
+    """A row for each clip: its log-mel picture [n, n_mels, frames], then the same in grey under each of the maps.
+
+    maps: {heading: [n, n_mels, frames]} in 0 ... 1, such as of `explain.grad_cam` for a classifier and for its randomised copy.
+    """
+    count = len(pictures)
+    fig, axes = figure(8, 0.4 + 1.9 * count, count, 1 + len(maps), squeeze=False, sharex=True, sharey=True)
+    red, green, blue = to_rgb(ORANGE)
+    notes = []
+    for i, title in enumerate(titles):
+        draw_mel(axes[i, 0], pictures[i], recipe, axes=False)
+        axes[i, 0].set_ylabel(title, fontsize=9)
+        places = []
+        for ax, (heading, values) in zip(axes[i, 1:], maps.items(), strict=True):
+            draw_mel(ax, pictures[i], recipe, axes=False).set_cmap("gray")
+            overlay = np.full((*values[i].shape, 4), (red, green, blue, 0.0))
+            overlay[..., 3] = 0.8 * values[i]
+            ax.imshow(overlay, origin="lower", aspect="auto", interpolation="nearest")
+            row, frame = np.unravel_index(values[i].argmax(), values[i].shape)
+            seconds = frame * recipe.hop / recipe.sample_rate
+            where = f"strongest at {seconds:.2f} s, mel bin {row}" if values[i].any() else "nothing"
+            places.append(f"{heading}: {where}")
+        notes.append(f"{title} ({', '.join(places)})")
+    for ax, heading in zip(axes[0], ["log-mel picture", *maps], strict=True):
+        ax.set_title(heading)
+    return describe(
+        fig,
+        f"Log-mel pictures of {count} clips; beside each, in orange on grey, where evidence lies: {'; '.join(notes)}.",
+    )
+
+
+def cam_sanity(checks: dict[str, pd.DataFrame]) -> Figure:
+    """Rank correlation of maps before and after weights are drawn anew: a line for each {name: `explain.cam_sanity`}."""
+    fig, ax = figure(8, 3)
+    for i, (name, check) in enumerate(checks.items()):
+        look = {"marker": "os^D"[i % 4], "color": [BLUE, ORANGE, GREEN, GREY][i % 4], "label": name}
+        ax.plot(check["stage"], check["correlation"], **look)
+    ax.axhline(0, color=GREY, linewidth=0.8)
+    ax.set(xlabel="weights drawn anew, from the last part down to this one", ylabel="rank correlation")
+    ax.set_ylim(min(-0.1, ax.get_ylim()[0]), 1.05)
+    fig.legend(loc="outside lower center", ncols=2)
+    parts = [
+        f"{name}: {check['correlation'].iloc[0]:.2f} after the last part, {check['correlation'].iloc[-1]:.2f} after all"
+        for name, check in checks.items()
+    ]
+    return describe(
+        fig,
+        f"Rank correlation between maps before and after weights are drawn anew, part by part from the last. {'; '.join(parts)}. "
+        "A map that depends on what was learned falls towards 0.",
+    )
+
+
+def split_gap(scores: pd.DataFrame) -> Figure:
+    """One model's accuracies by several ways of splitting, and how far each lies from the first.
+
+    scores: a row for each split by its name, with accuracy, low, high (shares).
+    """
+    first, points = scores["accuracy"].iloc[0], 100 * (scores["accuracy"] - scores["accuracy"].iloc[0])
+    fig, ax = figure(8, 1.0 + 0.6 * len(scores))
+    ax.axvline(100 * first, color=GREY, linestyle="--", linewidth=1)
+    parts = []
+    for place, (name, row) in enumerate(scores.iterrows()):
+        colour = ORANGE if place else BLUE
+        ax.hlines(place, 100 * row["low"], 100 * row["high"], color=GREY)
+        ax.hlines(place, 100 * row["accuracy"], 100 * first, color=colour, linewidth=8, alpha=0.35)
+        ax.plot(100 * row["accuracy"], place, "o" if place else "s", color=colour, markersize=8)
+        words = f"{row['accuracy']:.1%}" + (f", {points[name]:+.1f} points" if place else "")
+        ax.annotate(
+            words, (100 * row["accuracy"], place), (0, 9), textcoords="offset points", ha="center", color=colour
+        )
+        parts.append(f"{name} {words} (95 % interval {row['low']:.1%} to {row['high']:.1%})")
+    ax.set_yticks(range(len(scores)), scores.index)
+    ax.set(xlabel="accuracy in per cent, with 95 % interval", ylim=(len(scores) - 0.4, -0.8))
+    return describe(fig, f"Accuracy by the way of splitting; a bar spans the gap to the first: {'; '.join(parts)}.")
+
+
+def reliability(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Accuracy against confidence, bin by bin: a chart for each {name: `calibration.reliability`}."""
+    fig, axes = figure(
+        4.2 * len(tables), 4.6, 2, len(tables), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1]
+    )
+    parts = []
+    for (top, bottom), (name, table) in zip(axes.T, tables.items(), strict=True):
+        gap = table["confidence"] - table["accuracy"]
+        error = np.average(gap.abs(), weights=table["clips"])
+        top.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
+        top.vlines(table["confidence"], table["accuracy"], table["confidence"], color=ORANGE, linewidth=4, alpha=0.5)
+        top.plot(table["confidence"], table["accuracy"], "o-", color=BLUE)
+        top.set(title=f"{name}: calibration error {error:.2%}", xlim=(0, 1.02), ylim=(0, 1.05))
+        bottom.bar(
+            table["low"], table["clips"], table["high"] - table["low"], align="edge", color=BLUE, edgecolor="white"
+        )
+        bottom.set(xlabel="confidence", yscale="log")
+        way = "above" if np.average(gap, weights=table["clips"]) > 0 else "below"
+        parts.append(f"{name}, an expected calibration error of {error:.2%}, confidence on average {way} accuracy")
+    axes[0, 0].set_ylabel("accuracy")
+    axes[1, 0].set_ylabel("clips")
+    return describe(
+        fig,
+        f"Reliability: accuracy against confidence in bins, the diagonal being perfect, and below it clips in each bin. {'; '.join(parts)}.",
+    )
+
+
+def risk_coverage(curves: dict[str, pd.DataFrame]) -> Figure:
+    """Share of wrong answers against share of clips answered, the surest first: {name: `calibration.risk_coverage`}."""
+    fig, ax = figure(8, 3.4)
+    parts, top = [], 0.0
+    for place, (name, curve) in enumerate(curves.items()):
+        look = {"color": [BLUE, ORANGE, GREEN, GREY][place % 4]}
+        ax.plot(100 * curve["coverage"], 100 * curve["risk"], ["-", "--", "-.", ":"][place % 4], label=name, **look)
+        ax.fill_between(
+            100 * curve["coverage"], 100 * curve["low"], 100 * curve["high"], alpha=0.15, linewidth=0, **look
+        )
+        half = curve.iloc[(curve["coverage"] - 0.5).abs().argmin()]
+        # Of the first few answers nothing is known: their intervals would press the rest flat.
+        top = max(top, curve["risk"].max(), curve["high"].iloc[-1], half["high"])
+        parts.append(
+            f"{name} misreads {curve['risk'].iloc[-1]:.1%} if it answers all clips, {half['risk']:.1%} of the surest {half['coverage']:.0%}"
+        )
+    ax.set(xlabel="clips answered, in per cent, the surest first", ylabel="misread, in per cent", xlim=(0, 100))
+    ax.set_ylim(0, 100 * min(1, 1.1 * top))
+    ax.legend(loc="upper center")
+    return describe(fig, f"Risk against coverage, with 95 % intervals: {'; '.join(parts)}.")
+
+
+def learning_curve(curves: dict[str, pd.DataFrame], by: str) -> Figure:
+    """Accuracy against how much there was to learn from; `by` says of what: "speakers", "clips a speaker".
+
+    curves: {name: a row for each size, with number (0 or more), accuracy, low, high (shares)}.
+    """
+    fig, ax = figure(8, 3.6)
+    parts = []
+    for place, (name, curve) in enumerate(curves.items()):
+        curve, look = curve.sort_values("number"), {"color": [BLUE, ORANGE, GREEN, GREY][place % 4]}
+        ax.plot(curve["number"], 100 * curve["accuracy"], marker="os^D"[place % 4], label=name, **look)
+        ax.fill_between(curve["number"], 100 * curve["low"], 100 * curve["high"], alpha=0.15, linewidth=0, **look)
+        steps = ", ".join(f"{row.accuracy:.1%} with {row.number:g}" for row in curve.itertuples())
+        parts.append(f"{name}: {steps}")
+    numbers = sorted({number for curve in curves.values() for number in curve["number"]})
+    ax.set_xscale("symlog", linthresh=1, linscale=0.3)  # a logarithm that has room for 0
+    ax.set_xticks(numbers, [f"{number:g}" for number in numbers])
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.minorticks_off()
+    ax.set(xlabel=f"{by} to learn from", ylabel="accuracy in per cent")
+    ax.legend(loc="lower right")
+    return describe(
+        fig, f"Accuracy, with 95 % intervals, against the number of {by} to learn from. {'; '.join(parts)}."
+    )
+
+
+def groups(table: pd.DataFrame, by: str) -> Figure:
+    """Recall of groups with intervals and sizes, from `evaluation.recall_by`; rows that say little are hollow."""
+    fig, ax = figure(8, 1.0 + 0.32 * len(table))
+    overall = table["right"].sum() / table["clips"].sum()
+    ax.axvline(100 * overall, color=GREY, linestyle="--", linewidth=1)
+    # The area of a marker is as large as its group is.
+    areas = 20 + 100 * table["clips"] / table["clips"].max()
+    labels = []
+    for place, ((name, row), area) in enumerate(zip(table.iterrows(), areas, strict=True)):
+        ax.hlines(place, 100 * row["low"], 100 * row["high"], color=GREY)
+        ax.scatter(
+            100 * row["recall"], place, area, color="white" if row["warning"] else BLUE, edgecolor=BLUE, zorder=3
+        )
+        people = f"{row['speakers']} speaker{'s' * (row['speakers'] > 1)}, " if by != "speaker" else ""
+        labels.append(f"{name}  ({people}{row['clips']} clip{'s' * (row['clips'] > 1)})")
+    ax.set_yticks(range(len(table)), labels)
+    ax.set(xlabel="clips recognised, in per cent, with 95 % interval; dashed: all together", ylabel=by)
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    little = table.index[table["warning"] != ""]
+    shown = [
+        f"{name} {row['recall']:.1%} ({row['low']:.1%} to {row['high']:.1%})" for name, row in table.head(5).iterrows()
+    ]
+    alt = f"Recall by {by} with 95 % intervals, worst first, {overall:.1%} over all: {'; '.join(shown)}."
+    if len(little):
+        alt += f" Hollow, as too small to say much: {', '.join(map(str, little))}."
     return describe(fig, alt)
