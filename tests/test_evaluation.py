@@ -5,11 +5,14 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from spokendigits import evaluation as ev
+from spokendigits import plots
 from spokendigits.classifier import create
 from spokendigits.clips import make_clips
+from spokendigits.errors import CourseError
 
 
 def table(digits, predicted, speakers=None, confidence=0.9) -> pd.DataFrame:
@@ -50,12 +53,50 @@ def test_confusions_rows_are_said_and_columns_predicted():
     assert counts.loc[3, 8] == 1 and counts.loc[8, 3] == 0 and counts.to_numpy().sum() == 3
 
 
+def scored(right: dict) -> pd.DataFrame:
+    """A table with paths, from {speaker: right or wrong of each clip}; what is wrong is read as 2."""
+    flags = [flag for clips in right.values() for flag in clips]
+    speakers = [speaker for speaker, clips in right.items() for _ in clips]
+    out = table([1] * len(flags), [1 if flag else 2 for flag in flags], speakers)
+    return out.assign(path=[f"{i}.wav" for i in range(len(out))])
+
+
 def test_recall_by_speaker_is_worst_first_with_wilsons_interval():
     out = ev.recall_by(table([1] * 10, [1] * 5 + [1] * 3 + [2] * 2, ["good"] * 5 + ["bad"] * 5), "speaker")
     assert list(out.index) == ["bad", "good"]
     assert out.loc["bad", "recall"] == 0.6 and out.loc["good", "recall"] == 1
     # Wilson 1927 for 5 of 5 at 95 %: 0.566 to 1
     assert out.loc["good", "low"] == pytest.approx(0.566, abs=1e-3) and out.loc["good", "high"] == 1
+
+
+def test_recall_of_a_group_respects_its_speakers_and_says_when_they_are_few():
+    whole = scored({f"s{i}": [1] * 45 + [i % 2] * 5 for i in range(8)} | {"far": [1] * 9 + [0]})
+    whole["accent"] = ["British"] * 300 + ["American"] * 100 + ["Scottish"] * 10
+    out = ev.recall_by(whole, "accent")
+    assert list(out["clips"]) == [10, 100, 300] and list(out["speakers"]) == [1, 2, 6]
+    assert out["right"].sum() == ev.accuracy(whole) * len(whole)
+    british = ev.interval(whole[whole["accent"] == "British"])
+    assert tuple(out.loc["British", ["low", "high"]]) == british
+    assert out["warning"].to_dict() == {
+        "Scottish": "1 speaker: says little about others; 10 clips: one is 10 points",
+        "British": "",
+        "American": "2 speakers: says little about others",
+    }
+    assert (ev.recall_by(whole, "speaker")["warning"] != "").to_dict() == {
+        name: name == "far" for name in whole["speaker"].unique()
+    }, "a row of one speaker is about that speaker"
+
+
+def test_the_figure_of_groups_says_which_are_too_small():
+    whole = scored({f"s{i}": [1] * 45 + [i % 2] * 5 for i in range(8)})
+    whole["accent"] = ["British"] * 300 + ["American"] * 100
+    fig = plots.groups(ev.recall_by(whole, "accent"), "accent")
+    alt = fig._repr_mimebundle_()["text/plain"]
+    assert "95.0% over all" in alt and "American 95.0% (" in alt and alt.endswith("too small to say much: American.")
+    assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == [
+        "American  (2 speakers, 100 clips)",
+        "British  (6 speakers, 300 clips)",
+    ]
 
 
 def test_mistakes_are_sorted_by_loss():
@@ -76,21 +117,213 @@ def test_the_interval_respects_speakers():
 
 
 def test_no_mistakes_are_not_certainty():
-    low, high = ev.interval(table([1] * 100, [1] * 100), rounds=50)
+    low, high = ev.interval(table([1] * 100, [1] * 100))
     # Wilson 1927 for 100 of 100 at 95 %: 0.963 to 1
     assert low == pytest.approx(0.963, abs=1e-3) and high == 1
+    low, high = ev.interval(table([1] * 100, [1] * 100, [f"s{i % 5}" for i in range(100)]))
+    assert low < 0.94 and high == 1, "five speakers say less about others than a hundred clips about one"
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
-    random = np.random.default_rng(1)
-    hit = 0
-    for trial in range(60):
-        skill = random.beta(16, 4, 20)  # 80 % on average, but speakers differ
-        right = random.random((20, 20)) < skill[:, None]
-        one = table([1] * 400, np.where(right.ravel(), 1, 2), [f"s{i}" for i in range(20) for _ in range(20)])
-        low, high = ev.interval(one, rounds=200, seed=trial)
+@pytest.mark.parametrize("speakers", [1, 2, 3, 7, 60])
+@pytest.mark.parametrize("wrong", [0, 1, 5, 100])
+def test_an_interval_holds_the_accuracy_stays_in_bounds_and_is_never_empty(speakers, wrong):
+    random = np.random.default_rng(speakers)
+    # Unevenly many clips, too.
+    whole = table(
+        [1] * 100,
+        [2] * wrong + [1] * (100 - wrong),
+        [f"s{i}" for i in (random.random(100) ** 2 * speakers).astype(int)],
+    )
+    low, high = ev.interval(whole)
+    assert 0 <= low <= ev.accuracy(whole) <= high <= 1 and high - low > 0.01
+
+
+def test_wilsons_interval_is_scipys():
+    for right, clips in ((0, 10), (7, 7), (57, 60), (500, 1000)):
+        for level in (0.8, 0.95):
+            expected = binomtest(right, clips).proportion_ci(level, "wilson")
+            assert ev.wilson(right, clips, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_alike_speakers_leave_clips_that_are_independent():
+    """Then only Student's t is left of the correction, and with many speakers nothing of that."""
+    low, high = ev.speaker_interval(np.full(1000, 9), np.full(1000, 10))
+    assert (low, high) == pytest.approx(ev.wilson(9000, 10_000), abs=1e-4)
+    low, high = ev.speaker_interval(np.full(4, 90), np.full(4, 100))
+    # Student's t for four speakers at 95 % is 3.182, where the normal distribution has 1.960.
+    assert (low, high) == pytest.approx(ev.wilson(360 * (1.96 / 3.182) ** 2, 400 * (1.96 / 3.182) ** 2), abs=1e-4)
+
+
+def test_the_textbooks_bootstrap_draws_binomials():
+    """Against draws of single clips."""
+    whole = scored({f"s{i}": [1] * (40 + i) + [0] * (10 - i) for i in range(8)})
+    right, clips = ev._counts(whole)
+    low, high = ev.bootstrap_interval(right, clips, rounds=20_000)
+    random, drawn = np.random.default_rng(1), []
+    flags = (whole["predicted"] == 1).to_numpy().reshape(8, 50)
+    for _ in range(2000):
+        drawn.append(np.mean([random.choice(flags[speaker], 50) for speaker in random.integers(8, size=8)]))
+    assert (low, high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.005)
+    # Two tables at once, the second turned over
+    lows, highs = ev.bootstrap_interval(np.stack([right, clips - right]), clips, rounds=20_000)
+    assert (lows[1], highs[1]) == pytest.approx((1 - high, 1 - low), abs=0.005)
+
+
+def test_other_statistics_are_bootstrapped_over_speakers_and_moved_apart():
+    whole = scored({f"s{i}": [1] * (30 + 3 * i) + [0] * (20 - 3 * i) for i in range(6)})
+    low, high = ev.interval(whole, lambda drawn: (drawn["predicted"] == 1).mean())
+    plain = ev.bootstrap_interval(*ev._counts(whole))
+    assert 0.01 < plain[0] - low < 0.08 and 0.01 < high - plain[1] < 0.08
+    assert (low, high) == ev.interval(whole, lambda drawn: (drawn["predicted"] == 1).mean())
+    alone = whole[whole["speaker"] == "s0"]
+    low, high = ev.interval(alone, lambda drawn: (drawn["predicted"] == 1).mean())
+    assert (low, high) == pytest.approx(ev.bootstrap_interval(*ev._counts(alone)), abs=0.03)
+
+
+@pytest.mark.parametrize("speakers", [6, 12, 60])
+@pytest.mark.parametrize("mean", [0.9, 0.97])
+def test_a_95_percent_interval_holds_the_truth_93_to_97_percent_of_the_time(speakers, mean):
+    found = ev.coverage(speakers, 100, mean)
+    assert 0.93 <= found["coverage"] <= 0.97
+    assert found["above"] < 0.05 and found["below"] < 0.05 and 0 < found["width"] < 0.3
+
+
+def test_coverage_is_that_of_the_tables_an_interval_is_made_for():
+    """One simulated test after the other, through `interval` itself."""
+    random, hit = np.random.default_rng(1), 0
+    for _ in range(300):
+        skill = random.beta(16, 4, 12)  # 80 % on average, a spread of 0.44
+        right = random.random((12, 20)) < skill[:, None]
+        low, high = ev.interval(scored({f"s{i}": flags for i, flags in enumerate(right)}))
         hit += low <= 0.8 <= high
-    assert hit / 60 > 0.85
+    assert hit / 300 == pytest.approx(ev.coverage(12, 20, 0.8, 0.4364)["coverage"], abs=0.03)
+
+
+def clips_alone(right, clips, level):
+    return ev.wilson(right.sum(axis=-1), clips.sum(), level)
+
+
+def off_by_a_tail(right, clips, level):
+    return ev.speaker_interval(right, clips, 2 * level - 1)
+
+
+def one_sided(right, clips, level):
+    low, _ = ev.speaker_interval(right, clips, level)
+    return low, right.sum(axis=-1) / clips.sum()
+
+
+@pytest.mark.parametrize("broken", [clips_alone, off_by_a_tail, one_sided, ev.bootstrap_interval])
+def test_coverage_shows_a_broken_interval(broken):
+    """The last is the plain bootstrap, whose percentiles promise too much for six speakers."""
+    found = ev.coverage(6, 500, 0.97, 1, rounds=500, method=broken)
+    assert found["coverage"] < 0.91
+    assert ev.coverage(6, 500, 0.97, 1, rounds=500)["coverage"] > 0.91
+
+
+def test_coverage_of_what_cannot_be_is_refused():
+    for mean, spread in ((1.0, 0.5), (0.5, 2.0)):
+        with pytest.raises(CourseError, match="no distribution of accuracies"):
+            ev.coverage(mean=mean, spread=spread)
+
+
+def test_speakers_with_many_clips_do_not_make_others_certain():
+    """500 clips of one and 50 of each of five: about two speakers' worth."""
+    random = np.random.default_rng(0)
+    clips = np.array([500] + [50] * 5)
+    right = random.binomial(clips, random.beta(9, 1, (5000, 6)))
+    low, high = ev.speaker_interval(right, clips)
+    assert ((low <= 0.9) & (high >= 0.9)).mean() > 0.93
+
+
+def pair(one, other, speakers=8):
+    """Two tables on the same clips, from right and wrong of each, dealt to speakers in turn."""
+    names = [f"s{i % speakers}" for i in range(len(one))]
+    return (
+        table([1] * len(flags), [1 if flag else 2 for flag in flags], names).assign(
+            path=[f"{i}.wav" for i in range(len(flags))]
+        )
+        for flags in (one, other)
+    )
+
+
+def test_two_models_are_compared_in_pairs():
+    one, other = pair([1] * 90 + [0] * 10 + [1] * 6 + [0] * 294, [1] * 80 + [0] * 20 + [0] * 4 + [1] * 2 + [0] * 294)
+    found = ev.difference(one, other.sample(frac=1, random_state=0))
+    assert (found["clips"], found["speakers"]) == (400, 8)
+    assert (found["only_one"], found["only_other"]) == (14, 0)
+    assert found["difference"] == pytest.approx(ev.accuracy(one) - ev.accuracy(other)) == pytest.approx(14 / 400)
+    assert found["p"] == pytest.approx(2 * 0.5**14), "McNemar's exact test: 14 coins that fall the same way"
+    assert 0 < found["low"] < found["difference"] < found["high"]
+    back = ev.difference(other, one)
+    assert (back["low"], back["high"]) == pytest.approx((-found["high"], -found["low"]))
+
+
+def test_a_difference_respects_speakers():
+    better = [i % 8 < 2 for i in range(400)]  # the whole gain is two speakers'
+    apart = ev.difference(*pair([1] * 400, [not flag for flag in better]))
+    spread = ev.difference(*pair([1] * 400, [i >= 100 for i in range(400)]))
+    assert apart["difference"] == spread["difference"] == 0.25
+    assert apart["low"] < 0 < spread["low"]
+
+
+def test_the_same_answers_are_no_proof_of_no_difference():
+    found = ev.difference(*pair([1] * 380 + [0] * 20, [1] * 380 + [0] * 20))
+    assert found["difference"] == 0 and found["p"] == 1
+    assert -0.03 < found["low"] < 0 < found["high"] < 0.03
+
+
+def test_a_difference_holds_the_truth_about_as_often_as_it_says():
+    random, hit = np.random.default_rng(0), 0
+    for _ in range(150):
+        # Of each speaker, a share that only one model reads, and a share that only the other does
+        shares = np.stack([random.beta(2, 18, 12), random.beta(2, 38, 12)])
+        draw = random.random((100, 12))
+        one, other = draw >= shares[1], (draw >= shares.sum(axis=0)) | (draw < shares[1])
+        found = ev.difference(*pair(one.ravel(), other.ravel(), 12))
+        hit += found["low"] <= 0.05 <= found["high"]
+    assert 0.9 < hit / 150 < 0.99
+
+
+def test_other_clips_or_shifted_labels_are_no_pair():
+    one, other = pair([1] * 20, [1] * 20)
+    with pytest.raises(CourseError, match=r"1 clip\(s\) are in one table only, 3\.wav first"):
+        ev.difference(one, other.drop(3))
+    with pytest.raises(CourseError, match=r"3\.wav is in one table twice"):
+        ev.difference(one, pd.concat([other, other.iloc[[3]]]))
+    said = np.arange(20) % 10
+    with pytest.raises(CourseError, match=r"0\.wav has digit 0 in one table and 9 in the other"):
+        ev.difference(one.assign(digit=said), other.assign(digit=np.roll(said, 1)))
+    with pytest.raises(CourseError, match=r"0\.wav has speaker"):
+        ev.difference(one, other.assign(speaker=np.roll(other["speaker"], 1)))
+
+
+def test_shifted_labels_are_read_as_chance(noisy_table):
+    honest = ev.interval(noisy_table)
+    low, high = ev.interval(noisy_table.assign(digit=np.roll(noisy_table["digit"], 1)))
+    assert low < 0.1 < high < honest[0]
+
+
+def test_the_figure_of_splits_says_the_gap():
+    scores = pd.DataFrame(
+        {"accuracy": [0.987, 0.871], "low": [0.979, 0.8], "high": [0.993, 0.92]}, ["random", "one speaker held out"]
+    )
+    fig = plots.split_gap(scores)
+    assert (
+        "one speaker held out 87.1%, -11.6 points (95 % interval 80.0% to 92.0%)"
+        in fig._repr_mimebundle_()["text/plain"]
+    )
+    assert [note.get_text() for note in fig.axes[0].texts] == ["98.7%", "87.1%, -11.6 points"]
+
+
+def test_the_figure_of_learning_has_room_for_nothing_to_learn_from():
+    curve = pd.DataFrame({"number": [5, 0, 1], "accuracy": [0.97, 0.9, 0.95], "low": 0.8, "high": 1.0})
+    fig = plots.learning_curve({"pretrained": curve, "from scratch": curve[curve["number"] > 0]}, "speakers")
+    alt = fig._repr_mimebundle_()["text/plain"]
+    assert "pretrained: 90.0% with 0, 95.0% with 1, 97.0% with 5; from scratch: 95.0% with 1" in alt
+    ax = fig.axes[0]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "1", "5"]
+    places = ax.transData.transform([(number, 90) for number in (0, 1, 5)])[:, 0]
+    assert np.isfinite(places).all() and (np.diff(places) > 20).all()
 
 
 def test_losses_and_probabilities():
