@@ -384,7 +384,7 @@ def curves_of_runs(runs: dict[str, tuple[pd.DataFrame, pd.DataFrame]], label: st
 
 
 def robustness(table: pd.DataFrame) -> Figure:
-    """One chart a kind of disturbance: accuracy against its level with 95 % intervals, a colour for each model, clean dashed.
+    """One chart a kind of disturbance: accuracy against its level with 95 % intervals, a colour a model, clean dashed.
 
     table: from `robustness.robustness`, or several of them joined. Kinds that it lacks are left out.
     Raises CourseError where two of the tables have one name of a model.

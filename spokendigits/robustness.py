@@ -68,11 +68,11 @@ def robustness(
 ) -> pd.DataFrame:
     """Accuracy on the clips `rows`, clean and under every condition: a row for each kind and level of `CONDITIONS`.
 
-    Columns: model (as given, so that tables of several can be joined), kind, label, level, unit, clips, speakers, accuracy
-    with low and high (`evaluation.interval`), and drop with drop_low and drop_high: points lost against the same clips
-    undisturbed (bootstrapped in pairs; 0 to 0 where no answer changed between right and wrong).
-    `kinds`: some of `CONDITIONS` (None: all); the clean row always comes first. `others`: the rows whose recordings make
-    up babble and second voices (None: `rows`); those of a clip's own speaker are left out.
+    Columns: model (as given, so that tables of several can be joined), kind, label, level, unit, clips, speakers,
+    accuracy with low and high (`evaluation.interval`), and drop with drop_low and drop_high: points lost against the
+    same clips undisturbed (bootstrapped in pairs; 0 to 0 where no answer changed between right and wrong).
+    `kinds`: some of `CONDITIONS` (None: all); the clean row always comes first. `others`: the rows whose recordings
+    make up babble and second voices (None: `rows`); those of a clip's own speaker are left out.
     Under `accelerate launch` all processes have to call this, as `evaluation.predict`.
     Raises CourseError for an unknown kind, or when `others` holds no other speaker.
     """
@@ -184,15 +184,16 @@ def disturb(
 ) -> torch.Tensor:
     """Waveforms disturbed: float32 [batch, samples] in -1..1 on the CPU to the same. Kinds and levels: `CONDITIONS`.
 
-    What is random depends on `seed` and on the clip's number out of `numbers` [batch], not on its neighbours or the level:
-    a clip meets the same noise at every level. `lengths` [batch] are the samples before padding. `voices` are what
-    `other_voices` finds, for babble and a second voice.
+    What is random depends on `seed` and on the clip's number out of `numbers` [batch], not on its neighbours or the
+    level: a clip meets the same noise at every level. `lengths` [batch] are the samples before padding. `voices` are
+    what `other_voices` finds, for babble and a second voice.
 
-    white, babble, hum, voice: `level` is the signal-to-noise ratio. Both powers are means over the recording; padding does
-    not count, but the noise goes on through it. reverberation: `level` is the time in which a room's sound fades by 60 dB.
-    telephone: 300-3400 Hz at 8 kHz, coded by the mu-law of ITU-T G.711. clipping: cut off at a share of the peak, then as
-    loud as before. shift: what leaves the clip is lost. speed: the pitch follows; of what becomes longer than the clip the
-    loudest stretch stays, as of every long recording. pitch: a phase vocoder; the length stays, formants move along.
+    white, babble, hum, voice: `level` is the signal-to-noise ratio. Both powers are means over the recording; padding
+    does not count, but noise goes on through it. reverberation: `level` is the time in which a room's sound fades by
+    60 dB. telephone: 300-3400 Hz at 8 kHz, coded by the mu-law of ITU-T G.711. clipping: cut off at a share of the
+    peak, then as loud as before. shift: what leaves the clip is lost. speed: the pitch follows; of what becomes longer
+    than the clip the loudest stretch stays, as of every long recording. pitch: a phase vocoder; the length stays,
+    formants move along.
 
     Where the result would leave -1..1 the whole clip is made quieter: clipping is a kind of its own.
     Raises CourseError for an unknown kind.
