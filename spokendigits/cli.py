@@ -173,7 +173,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--corpus",
         default="synthetic",
-        help="synthetic, fsdd, audiomnist, or a folder with recordings (default: %(default)s)",
+        help="synthetic, voices, fsdd, audiomnist, or a folder with recordings (default: %(default)s)",
     )
     sub.add_argument(
         "--lane", default="fast", help="fast: minutes on a CPU; full: the seed's size (default: %(default)s)"

@@ -183,8 +183,8 @@ def _data() -> Iterator[Check]:
         places = [Path(given).expanduser() / name] if given else []
         folder = next((place for place in [*places, data_folder() / name] if place.is_dir()), None)
         if folder is None:
-            when = "made when first needed" if name == "synthetic" else f"run `spokendigits fetch {name}` to have it"
-            yield Check(OK if name == "synthetic" else WARN, "data", f"{name} is not here yet: {when}")
+            when = "made when first needed" if name in corpora.MADE else f"run `spokendigits fetch {name}` to have it"
+            yield Check(OK if name in corpora.MADE else WARN, "data", f"{name} is not here yet: {when}")
             continue
         try:
             clips = len(corpora.read(name, folder))

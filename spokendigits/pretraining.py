@@ -43,6 +43,7 @@ COMMON = (
     "f_min",
     "f_max",
     "mel_scale",
+    "top_db",
     "normalization",
     "backbone",
     "pool",

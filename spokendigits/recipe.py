@@ -46,7 +46,7 @@ class Recipe:
     """
 
     # data
-    corpus: str = "audiomnist"  # synthetic, fsdd, audiomnist, or a folder
+    corpus: str = "audiomnist"  # synthetic, voices, fsdd, audiomnist, or a folder
     speakers: int | None = None  # how many of them; None: all there are
     takes: int | None = None  # takes of each digit by each speaker; None: all there are
     # audio

@@ -415,7 +415,7 @@ def test_a_folder_without_recordings_is_one_line(tmp_path):
 def test_unknown_names_are_one_line_with_a_guess(tmp_path, home):
     assert "Did you mean fsdd?" in refused("no such corpus", corpora.load, "fssd")
     assert "Did you mean audiomnist?" in refused("no such corpus", corpora.load, "AudioMNIST")
-    assert "Did you mean" not in refused("synthetic, fsdd, audiomnist", corpora.load, str(tmp_path / "nowhere"))
+    assert "Did you mean" not in refused("synthetic, voices, fsdd, audiomnist", corpora.load, str(tmp_path / "nowhere"))
     refused("no such corpus", corpora.fetch, "librispeech")
     refused("No such file", corpora.load, "fsdd", source=tmp_path / "gone.zip", progress=False)
     refused("at least one take", corpora.load, "fsdd", takes=0)

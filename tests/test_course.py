@@ -130,7 +130,7 @@ def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
         (["run", "--corpus", "fssd"], "Did you mean fsdd"),
         (["run", "--name", "../../etc"], "no name for a folder"),
         (["fetch", "audiomnits"], "Did you mean audiomnist"),
-        (["train", "--name", "x", "--split", "sorted"], "random, speaker, published"),
+        (["train", "--name", "x", "--split", "sorted"], "random, speaker, one_speaker, published"),
         (["train", "--name", "x", "--recipe", "nothing.yaml"], "no such file"),
         (["predict", "a.wav", "--model", "nothing.safetensors"], "no such checkpoint"),
     ],

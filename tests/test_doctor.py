@@ -131,7 +131,8 @@ def test_full_disk_and_read_only_disk(monkeypatch):
 def test_data_that_is_there_and_data_that_is_broken(monkeypatch, tmp_path, fsdd_root):
     (tmp_path / "data" / "synthetic").mkdir(parents=True)
     monkeypatch.setenv("SPOKENDIGITS_DATA", str(fsdd_root.parent))
-    synthetic, fsdd, audiomnist = ask(monkeypatch, "data")
+    synthetic, voices, fsdd, audiomnist = ask(monkeypatch, "data")
+    assert voices == (doctor.OK, "data", "voices is not here yet: made when first needed")
     assert synthetic.status == doctor.WARN and "no synthetic corpus here" in synthetic.detail
     assert fsdd == (doctor.OK, "data", f"fsdd: 3,000 clips in {fsdd_root}")
     assert audiomnist.status == doctor.WARN and "spokendigits fetch audiomnist" in audiomnist.detail
