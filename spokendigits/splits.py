@@ -11,6 +11,7 @@ from tqdm import tqdm
 from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
+from spokendigits.recipe import CHOICES
 
 # Becker et al. (arXiv 1807.03418) publish five speaker-disjoint folds for digits (audiomnist/train/splits.py in
 # their repository): three groups train, the next validates, the one after tests.
@@ -23,7 +24,7 @@ AUDIOMNIST_GROUPS = {
 }
 FSDD_TEST_TAKES = range(5)
 NUMBERED = {"audiomnist": r"(\d+)", "synthetic": r"s(\d+)"}  # corpora whose 60 speakers are numbered from 1
-KINDS = ("random", "speaker", "one_speaker", "published")
+KINDS = CHOICES["split"]
 
 # Near-duplicates, see `near_duplicates`.
 BAND = (50.0, 4000.0)  # hertz; what FSDD holds of speech

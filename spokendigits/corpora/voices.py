@@ -37,7 +37,7 @@ RECIPE = 1  # raised whenever the same seed and programs would give other record
 RECORD = "voices.json"
 ESPEAK_VOICES, ESPEAK_TAKES = 600, 2
 RATES, PITCHES = (0.8, 1.3), (0.85, 1.18)  # around a voice's own
-SHORTEST, LONGEST = 0.12, 1.4  # seconds of a digit; what is shorter or longer went wrong
+LONGEST = 1.4  # seconds of a digit; what is longer, or shorter than `espeak.SHORTEST`, went wrong
 HALF = ".half"  # the end of a folder's name while its voice speaks
 SECONDS = 60  # for one utterance; then a program is stuck
 
@@ -220,7 +220,7 @@ def _speech(path: str) -> tuple[np.ndarray, int] | None:
     except soundfile.LibsndfileError:  # the program wrote nothing
         return None
     speech = espeak.trim(audio.mean(axis=1))
-    if not SHORTEST <= len(speech) / rate <= LONGEST or np.abs(speech).max() < espeak.SOFTEST:
+    if not espeak.SHORTEST <= len(speech) / rate <= LONGEST or np.abs(speech).max() < espeak.SOFTEST:
         return None
     return speech * (0.9 / np.abs(speech).max()), rate
 
