@@ -133,3 +133,76 @@ def test_an_interruption_loses_one_voice_at_most(programs, tmp_path, monkeypatch
     assert digests(voices.fetch(tmp_path / "voices", progress=False)) == whole
     assert "ann" in said and "tom" not in said
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_program_that_hangs_loses_its_word_only(programs, tmp_path, monkeypatch):
+    flite = programs / "flite"
+    # Longer than the tests wait; the first take of "tom" alone.
+    hang = f"import os, time\nif {{'tom', 'three'}} <= set(given) and not os.path.exists({str(tmp_path / 'hung')!r}):\n    open({str(tmp_path / 'hung')!r}, 'w')\n    time.sleep(60)\n"
+    flite.write_text(flite.read_text().replace("settings =", hang + "settings =", 1))
+    monkeypatch.setattr(voices, "ENDINGS", [""] * 4)
+    monkeypatch.setattr(voices, "SECONDS", 5)
+    root = voices.fetch(tmp_path / "voices", progress=False)
+    said = voices.read(root).table.groupby(["speaker", "digit"]).size().unstack()
+    assert (tmp_path / "hung").exists()
+    assert said.loc["flite-tom", 3] == 2 and said.loc["flite-tom"].sum() == 29
+    assert said.loc["flite-ann"].sum() == 30
+
+
+def test_engines_can_be_left_out_into_a_folder_of_their_own(programs, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPOKENDIGITS_HOME", str(tmp_path))
+    alone = voices.fetch(progress=False, engines=())
+    assert alone.name == "voices-espeak" and set(voices.read(alone).table["engine"]) == {"espeak"}
+    both = voices.fetch(progress=False)
+    assert both != alone and set(voices.read(both).table["engine"]) == {"espeak", "flite"}
+    assert voices.read(voices.fetch(progress=False, engines=["flite"])).table["engine"].nunique() == 2
+
+
+def test_a_new_programs_voices_are_added_and_nothing_is_spoken_twice(programs, tmp_path):
+    hidden = (programs / "flite").rename(tmp_path / "flite")
+    root = voices.fetch(tmp_path / "voices", progress=False)
+    first, other = sorted(root.glob("espeak-*/*.wav"))[:2]
+    first.write_bytes(other.read_bytes())  # as a speaker would not say it again
+    kept = sha256(first)
+    hidden.rename(programs / "flite")
+    voices.fetch(root, progress=False)
+    assert sha256(first) == kept
+    assert set(voices.read(root).table["engine"]) == {"espeak", "flite"}
+    assert not list(tmp_path.glob(".voices-*"))
+
+
+class Kokoro:
+    """Stands in for kokoro-onnx's class: a tone for each voice, and what it was asked to say."""
+
+    said: list = []
+
+    def get_voices(self):
+        return ["af_one", "bm_two", "ff_three"]
+
+    def get_voice_style(self, name):
+        return np.full((510, 1, 256), float(self.get_voices().index(name)), np.float32) + np.arange(510)[:, None, None]
+
+    def create(self, text, voice, speed=1.0, lang="en-us", is_phonemes=False):
+        self.said.append((text, voice, is_phonemes))
+        return 0.3 * np.sin(np.arange(int(12_000 / speed)) / 9).astype(np.float32), 24_000
+
+
+def test_kokoros_voices_are_mixed_and_get_accents(programs, tmp_path, monkeypatch):
+    model = Kokoro()
+    Kokoro.said.clear()
+    monkeypatch.setattr(voices, "_kokoro_model", lambda: model)
+    monkeypatch.setattr(voices, "_kokoro", lambda: ((name, "en") for name in model.get_voices()))
+    monkeypatch.setitem(voices.ENGINES, "kokoro", voices.ENGINES["kokoro"]._replace(voices=voices._kokoro, takes=1))
+    monkeypatch.setattr(voices, "BLENDS", 20)
+    root = voices.fetch(tmp_path / "voices", progress=False, engines=["kokoro", "blend"])
+    table = voices.read(root).table
+    blends = table[table["engine"] == "blend"]
+    assert 3 <= blends["speaker"].nunique() <= 20 and blends["accent"].nunique() > 3
+    assert (blends.groupby("speaker").size() == 10).all(), "one take of each digit"
+    phonemes = [(text, style) for text, style, is_phonemes in model.said if is_phonemes]
+    assert len(phonemes) == 10 * blends["speaker"].nunique()
+    known = {word for words in voices.SOUNDS.values() for word in words}
+    assert all(any(text.startswith(word) for word in known) for text, _ in phonemes)
+    # Between two voices, and a row or more further on.
+    shares = np.array([style[0, 0, 0] for _, style in phonemes])
+    assert (shares % 1 != 0).mean() > 0.5 and shares.max() <= 2 + 12 and np.ptp(shares) > 2

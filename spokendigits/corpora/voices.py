@@ -15,7 +15,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
@@ -36,6 +36,7 @@ from spokendigits.files import atomic_folder, data_folder, read_json, write_json
 RECIPE = 1  # raised whenever the same seed and programs would give other recordings
 RECORD = "voices.json"
 ESPEAK_VOICES, ESPEAK_TAKES = 600, 2
+BLENDS = 300  # voices mixed from two of Kokoro's
 RATES, PITCHES = (0.8, 1.3), (0.85, 1.18)  # around a voice's own
 LONGEST = 1.4  # seconds of a digit; what is longer, or shorter than `espeak.SHORTEST`, went wrong
 HALF = ".half"  # the end of a folder's name while its voice speaks
@@ -64,13 +65,29 @@ SPELLINGS = {
 }
 
 
+# The same as phonemes, for Kokoro, whose voices can be given any accent: a Spaniard's "five" may end on a b.
+SOUNDS = {
+    "en": ["zˈɪɹoʊ", "wˈʌn", "tˈu", "θɹˈi", "fˈɔɹ", "fˈaɪv", "sˈɪks", "sˈɛvən", "ˈeɪt", "nˈaɪn"],
+    "gb": ["zˈɪəɹəʊ", "wˈʌn", "tˈuː", "θɹˈiː", "fˈɔː", "fˈaɪv", "sˈɪks", "sˈɛvən", "ˈeɪt", "nˈaɪn"],
+    "de": ["zˈiʁo", "vˈan", "tˈu", "sʁˈi", "fˈoːɐ", "fˈaɪf", "zˈɪks", "zˈɛvən", "ˈeːt", "nˈaɪn"],
+    "el": ["zˈiɾo", "uˈan", "tˈu", "θɾˈi", "fˈoɾ", "fˈaɪv", "sˈiks", "sˈeven", "ˈeɪt", "nˈaɪn"],
+    "es": ["sˈiɾo", "wˈan", "tˈu", "tɾˈi", "fˈoɾ", "fˈaɪb", "sˈiks", "sˈeben", "ˈeɪt", "nˈaɪn"],
+    "fr": ["zeʁˈo", "wˈan", "tˈu", "sʁˈi", "fˈɔʁ", "fˈaɪv", "sˈiks", "sɛvˈɛn", "ˈɛt", "nˈaɪn"],
+    "hi": ["zˈiːɾo", "ʋˈʌn", "ʈˈuː", "tɾˈi", "fˈoːɾ", "fˈaɪʋ", "sˈɪks", "sˈeʋən", "ˈeːʈ", "nˈaɪn"],
+    "it": ["dzˈɛɾo", "wˈan", "tˈu", "tɾˈi", "fˈɔɾ", "fˈaɪv", "sˈiks", "sˈɛven", "ˈɛɪt", "nˈaɪn"],
+    "nl": ["zˈiɹo", "wˈɑn", "tˈu", "sɹˈi", "fˈoːɹ", "fˈaɪf", "sˈɪks", "sˈɛvə", "ˈeːt", "nˈɑɪn"],
+    "ru": ["zˈiɾo", "uˈan", "tˈu", "sɾˈi", "fˈoɾ", "fˈaɪf", "sˈiks", "sˈɛvən", "ˈɛjt", "nˈajn"],
+    "sv": ["sˈiɾo", "wˈɔn", "tˈuː", "tɹˈi", "fˈoːɾ", "fˈajv", "sˈɪks", "sˈɛvən", "ˈɛjt", "nˈajn"],
+}
+
+
 class Voice(NamedTuple):
     """One voice of one program."""
 
     speaker: str
     engine: str
     name: str  # the program's name of it
-    language: str  # a key of SPELLINGS
+    language: str  # a key of the engine's words
 
 
 class Manner(NamedTuple):
@@ -154,9 +171,14 @@ def _kokoro_files() -> list[Path]:
 
 @cache
 def _kokoro_model():
+    import onnxruntime
     from kokoro_onnx import Kokoro
 
-    return Kokoro(*map(str, _kokoro_files()))
+    # One thread for each voice: several voices speak at once already.
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    model, voices = map(str, _kokoro_files())
+    return Kokoro.from_session(onnxruntime.InferenceSession(model, options), voices)
 
 
 def _kokoro() -> Iterator[tuple[str, str]]:
@@ -171,12 +193,34 @@ def _say_kokoro(voice: Voice, word: str, manner: Manner, path: str) -> None:
     soundfile.write(path, *_kokoro_model().create(word, voice.name, manner.rate, language))
 
 
+def _blends() -> Iterator[tuple[str, str]]:
+    """More speakers than Kokoro has: its voices are vectors, and between two of them lies a third, here with any accent."""
+    if not list(_kokoro()):
+        return
+    names, accents = sorted(_kokoro_model().get_voices()), list(SOUNDS)
+    random, blends = np.random.default_rng(0), {}
+    for _ in range(BLENDS):
+        first, second = random.choice(names, 2, replace=False)
+        blends[f"{first}+{second}+{random.integers(25, 76)}"] = accents[random.integers(len(accents))]
+    yield from blends.items()
+
+
+def _say_blend(voice: Voice, word: str, manner: Manner, path: str) -> None:
+    first, second, percent = voice.name.split("+")
+    model, share = _kokoro_model(), int(percent) / 100
+    style = share * model.get_voice_style(first) + (1 - share) * model.get_voice_style(second)
+    # A voice has a row for each length of a sentence. The rows of longer ones say a word with another melody.
+    longer = round(12 * (manner.pitch - PITCHES[0]) / (PITCHES[1] - PITCHES[0]))
+    soundfile.write(path, *model.create(word, np.roll(style, -longer, axis=0), manner.rate, is_phonemes=True))
+
+
 class Engine(NamedTuple):
     """A program that speaks: its voices (name, language), and how one of them says a word into a WAV file."""
 
     voices: Callable[[], Iterable[tuple[str, str]]]
     say: Callable[[Voice, str, Manner, str], None]
     takes: int = 12  # of each digit
+    words: dict[str, list[str]] = SPELLINGS
 
 
 ENGINES = {
@@ -185,14 +229,16 @@ ENGINES = {
     "pico": Engine(_pico, _say_pico),
     "rhvoice": Engine(_rhvoice, _say_rhvoice),
     "kokoro": Engine(_kokoro, _say_kokoro, takes=5),  # it takes a second each
+    "blend": Engine(_blends, _say_blend, takes=1, words=SOUNDS),
 }
 
 
-def found() -> list[Voice]:
-    """The voices of all programs that are installed, espeak-ng's left out: it is always there."""
+def found(engines: Collection[str] | None = None) -> list[Voice]:
+    """The voices of all `engines` (None: of ENGINES) that are installed, espeak-ng's left out: it is always there."""
     return [
         Voice(f"{engine}-{name.lower().replace('_', '-')}", engine, name, language)
         for engine, functions in ENGINES.items()
+        if engines is None or engine in engines
         for name, language in functions.voices()
     ]
 
@@ -204,11 +250,14 @@ def _takes(folder: Path, seed: int, voice: Voice) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         said = str(Path(scratch) / "said.wav")
         for take in range(ENGINES[voice.engine].takes):
-            for digit, word in enumerate(SPELLINGS[voice.language]):
+            for digit, word in enumerate(ENGINES[voice.engine].words[voice.language]):
                 random = np.random.default_rng([seed, key, take, digit])
+                speech = None
                 manner = Manner(random.uniform(*RATES), random.uniform(*PITCHES), ENDINGS[random.integers(4)])
-                ENGINES[voice.engine].say(voice, word + manner.ending, manner, said)
-                if (speech := _speech(said)) is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    ENGINES[voice.engine].say(voice, word + manner.ending, manner, said)
+                    speech = _speech(said)
+                if speech is not None:
                     soundfile.write(folder / f"{digit}_{voice.speaker}_{take}.wav", *speech, subtype="PCM_16")
                 Path(said).unlink(missing_ok=True)
 
@@ -278,17 +327,23 @@ def _speak(stage: Path, seed: int, speaker: str, spoken: Voice | espeak.Job) -> 
     return len(os.listdir(own))
 
 
-def fetch(root: Path | str | None = None, seed: int = 0, progress: bool = True) -> Path:
-    """Makes the corpus at `root` (default: the course's data folder) with the programs that are installed.
+def fetch(
+    root: Path | str | None = None, seed: int = 0, progress: bool = True, engines: Collection[str] | None = None
+) -> Path:
+    """Makes the corpus at `root` (default: in the course's data folder) with the programs that are installed.
 
-    About 12,000 clips of 600 espeak-ng voices, and 50 or 120 of each other voice: mono, 16-bit, at each program's sample rate,
-    `{speaker}/{digit}_{speaker}_{take}.wav`. A voice that cannot say each digit once is left out. Takes minutes; Kokoro
-    takes seconds a clip. A corpus of the same seed and the same voices is kept; a new program makes it all again.
-    What was spoken before an interruption is not spoken again.
+    engines: some of ENGINES (None: all that are found); espeak-ng speaks in any case.
+
+    About 12,000 clips of 600 espeak-ng voices, 10 of each of 300 blends of Kokoro's, 50 or 120 of each other voice:
+    mono, 16-bit, at each program's sample rate, `{speaker}/{digit}_{speaker}_{take}.wav`. A voice that cannot say each
+    digit once is left out. Takes minutes; Kokoro takes an hour. A corpus of the same seed and the same voices is kept; a
+    new program's voices are added. What was spoken before an interruption is not spoken again.
     Raises CourseError if `root` holds something else.
     """
-    root = data_folder() / "voices" if root is None else Path(root)
-    others = found()
+    if root is None:
+        root = data_folder() / ("voices" if engines is None else "-".join(["voices", "espeak", *engines]))
+    root = Path(root)
+    others = found(engines)
     made = {"recipe": RECIPE, "seed": seed, "espeak": espeak.version(), "voices": [voice.speaker for voice in others]}
     record = read_json(root / RECORD) if (root / RECORD).is_file() else None
     if record and all(record.get(key) == value for key, value in made.items()):
@@ -303,6 +358,10 @@ def fetch(root: Path | str | None = None, seed: int = 0, progress: bool = True) 
         *(Voice(name, "espeak", f"{job.voice}+{job.variant}", job.voice.split("-")[0]) for name, job in jobs.items()),
         *others,
     ]
+    if record and {**record, "voices": None} == {**made, "voices": None}:
+        for voice in speakers:
+            if (root / voice.speaker).is_dir():
+                shutil.copytree(root / voice.speaker, stage / voice.speaker, dirs_exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         waiting = {
             voice: threads.submit(_speak, stage, seed, voice.speaker, jobs.get(voice.speaker, voice))
@@ -317,7 +376,8 @@ def fetch(root: Path | str | None = None, seed: int = 0, progress: bool = True) 
     with atomic_folder(root) as folder:
         for voice, count in clips.items():
             if count:
-                (stage / voice.speaker).rename(folder / voice.speaker)
+                # A copy: were they moved, a failure here would lose them.
+                shutil.copytree(stage / voice.speaker, folder / voice.speaker)
         table = [{**voice._asdict(), "clips": count} for voice, count in clips.items() if count]
         pd.DataFrame(table).to_csv(folder / "speakers.csv", index=False)
         write_json(folder / RECORD, made)
