@@ -51,7 +51,7 @@ def train(options) -> int:
     from spokendigits.devices import processes
     from spokendigits.files import runs_folder
     from spokendigits.recipe import Recipe
-    from spokendigits.splits import split
+    from spokendigits.splits import count_folds, split
     from spokendigits.training import train_or_load
 
     unused = {}
@@ -74,11 +74,10 @@ def train(options) -> int:
     with us.local_main_process_first():
         corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes, progress=first)
         clips = make_clips(corpus, recipe, progress=first)
-    count = len(corpus.speakers) if recipe.split == "one_speaker" else recipe.folds
-    folds = range(count) if options.all_folds else [recipe.fold]
+    folds = range(count_folds(corpus, recipe.split, recipe.folds)) if options.all_folds else [recipe.fold]
     for fold in folds:
         folder = runs_folder() / (f"{options.name}-{fold}" if options.all_folds else options.name)
-        one = recipe.but(fold=fold)
+        one = recipe.but(fold=fold, folds=max(recipe.folds, fold + 1))
         parts = split(corpus, one.split, one.folds, one.fold, one.seed)
         train_or_load(
             one, corpus, clips, parts, folder, trackers=options.tracker, find_batch_size=options.find_batch_size

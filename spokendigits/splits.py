@@ -79,13 +79,20 @@ def split(corpus: Corpus, how: str = "random", folds: int = 5, fold: int = 4, se
     return parts
 
 
+def count_folds(corpus: Corpus, how: str, folds: int) -> int:
+    """How many folds a kind of split has: `folds`, unless the corpus itself says how many."""
+    if how == "one_speaker":
+        return len(corpus.speakers)
+    if how == "published":
+        return 1 if corpus.name == "fsdd" else len(AUDIOMNIST_GROUPS)
+    return folds
+
+
 def side_by_side(corpus: Corpus, folds: int = 5, seed: int = 0) -> dict[str, list[Split]]:
     """Every fold of every kind of split that the corpus allows, by kind: {"random": [Split, ...], ...}."""
     found = {}
     for how in KINDS:
-        count = len(corpus.speakers) if how == "one_speaker" else folds
-        if how == "published":
-            count = 1 if corpus.name == "fsdd" else len(AUDIOMNIST_GROUPS)
+        count = count_folds(corpus, how, folds)
         try:
             found[how] = [split(corpus, how, count, fold, seed) for fold in range(count)]
         except CourseError:  # too few speakers or clips, or nothing published
