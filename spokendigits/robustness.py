@@ -18,7 +18,7 @@ from spokendigits.classifier import Classifier
 from spokendigits.clips import FULL_SCALE, Clips, fit
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import accuracy, interval, predict
+from spokendigits.evaluation import accuracy, difference, interval, predict
 from spokendigits.frontend import to_float
 from spokendigits.loading import Loader
 from spokendigits.recipe import check_names
@@ -70,7 +70,7 @@ def robustness(
 
     Columns: model (as given, so that tables of several can be joined), kind, label, level, unit, clips, speakers,
     accuracy with low and high (`evaluation.interval`), and drop with drop_low and drop_high: points lost against the
-    same clips undisturbed (bootstrapped in pairs; 0 to 0 where no answer changed between right and wrong).
+    same clips undisturbed, in pairs (`evaluation.difference`).
     `kinds`: some of `CONDITIONS` (None: all); the clean row always comes first. `others`: the rows whose recordings
     make up babble and second voices (None: `rows`); those of a clip's own speaker are left out.
     Under `accelerate launch` all processes have to call this, as `evaluation.predict`.
@@ -96,19 +96,16 @@ def robustness(
 
 def _scores(table: pd.DataFrame, clean: pd.DataFrame) -> dict:
     low, high = interval(table)
-    was, now = clean["digit"] == clean["predicted"], table["digit"] == table["predicted"]
-    # In pairs: a clip that is misread either way says nothing about the disturbance.
-    lost = table[["digit", "predicted", "speaker"]].assign(points=100.0 * was - 100.0 * now)
-    drop_low, drop_high = interval(lost, lambda drawn: drawn["points"].to_numpy().mean())
+    lost = dict.fromkeys(("difference", "low", "high"), 0.0) if table is clean else difference(clean, table)
     return {
         "clips": len(table),
         "speakers": table["speaker"].nunique(),
         "accuracy": accuracy(table),
         "low": low,
         "high": high,
-        "drop": float(lost["points"].mean()),
-        "drop_low": drop_low,
-        "drop_high": drop_high,
+        "drop": 100 * lost["difference"],
+        "drop_low": 100 * lost["low"],
+        "drop_high": 100 * lost["high"],
     }
 
 
