@@ -19,6 +19,7 @@ LANES = {"fast": "fast", "full": "seed"}  # lane: preset of the recipe
 LARGE = ("synthetic", "audiomnist")  # the fast lane takes a part of these; other corpora are small enough whole
 DEFAULTS = {"corpus": "synthetic", "lane": "fast", "run": ""}
 STATE = "course.json"
+OWN = ("random", "speaker", "plain", "augmented")  # what the notebooks call their trainings
 
 
 def recipe(lane: str, corpus: str) -> Recipe:
@@ -47,6 +48,16 @@ def notebooks_folder() -> Path:
     if not folder.is_dir():
         raise CourseError("the notebooks are not here: clone the course's repository and run this inside it.")
     return folder
+
+
+def stored(name: str) -> dict:
+    """The results that the book shows: fsdd, synthetic, full, fast, bench or seed, of `book/results`.
+
+    Each says what made it. They come with the package, so that notebooks find them on Colab, too.
+    """
+    package = Path(__file__).resolve().parent
+    folders = [package.parent / "book" / "results", package / "results"]
+    return read_json(next(folder for folder in folders if folder.is_dir()) / f"{name}.json")
 
 
 def made_by(used: Recipe, corpus: Corpus, started: float, *runs: Path) -> None:
@@ -113,7 +124,7 @@ def claim(folder: Path, parameters: dict) -> dict:
         return state
     # Notebooks opened by hand leave their trainings here too; those may be used again.
     if folder.is_dir() and any(
-        entry.name not in ("random", "speaker") and entry.suffix not in (".csv", ".json") for entry in folder.iterdir()
+        entry.name not in OWN and entry.suffix not in (".csv", ".json") for entry in folder.iterdir()
     ):
         raise CourseError(f"{folder} holds something that is no run of this course. Choose another --name.")
     state = {"parameters": parameters, "done": {}, "seconds": {}}
@@ -196,24 +207,20 @@ def weights_name(label: str) -> str:
 
 def results(folder: Path) -> dict:
     """What a run found and what made it; `prose` holds the same as text for the book's pages."""
+    from spokendigits.evaluation import in_words  # here: the command line need not wait for torch
+
     found = read_json(folder / "metrics.json")
     trained = {split: read_json(folder / split / "run.json") for split in ("random", "speaker")}
     state = read_json(folder / STATE)
     made = trained["random"]
     seconds = sum(state["seconds"].values())
 
-    def percent(split: str) -> str:
-        score = found[split]
-        return f"{score['accuracy']:.1%} (95 % interval {score['low']:.1%} to {score['high']:.1%})".replace(
-            "%", " %"
-        ).replace("95  %", "95 %")
-
     prose = {
         "lane": state["parameters"]["lane"],
         "corpus": made["corpus"],
         "clips": f"{made['clips_train'] + made['clips_validation']:,}",
-        "accuracy_random": percent("random"),
-        "accuracy_speaker": percent("speaker"),
+        "accuracy_random": in_words(found["random"]),
+        "accuracy_speaker": in_words(found["speaker"]),
         "roc_auc_random": f"{found['random']['roc_auc']:.5f}",
         "roc_auc_speaker": f"{found['speaker']['roc_auc']:.5f}",
         "weights": weights_name(made["weights"]),

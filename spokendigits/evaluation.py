@@ -11,6 +11,7 @@ from scipy.stats import binomtest, norm, t
 from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score
 from tqdm import tqdm
 
+from spokendigits.augmentation import Augment
 from spokendigits.classifier import DIGITS, Classifier
 from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import COLUMNS, Corpus
@@ -51,13 +52,15 @@ def predict(
     batch_size: int = 128,
     progress: bool = True,
     loader: Loader | None = None,
+    views: int = 1,
 ) -> pd.DataFrame:
     """The predictions table, one row for each of `rows`.
 
     Columns: clip (row of the corpus), path, digit, speaker, take, predicted, p0..p9, loss (the recipe's), and the facts of the
     speaker that the corpus has. Under `accelerate launch` each process predicts its share, and all get the whole table:
     all processes have to call this. `loader` is one that exists already for these clips, so that a GPU need not hold them
-    twice.
+    twice. `views`: the probabilities are means over so many copies of each clip, the first as it is, the others as if
+    another voice had said it (`Augment`'s part "voice"); `loss` is that of the first.
     """
     device = next(classifier.parameters()).device
     recipe = classifier.recipe
@@ -67,16 +70,23 @@ def predict(
     chances, lost = np.empty((len(share), DIGITS)), np.empty(len(share), np.float32)
     parts = [slice(first, first + batch_size) for first in range(0, len(share), batch_size)]
     classifier.eval()
+    change = Augment(recipe.but(augment="voice"))
     with (
         torch.inference_mode(),
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
         torch.autocast(device.type, enabled=recipe.mixed_precision_inference, dtype=torch.bfloat16),
         tqdm(total=len(parts), desc="predict", unit="batch", disable=not progress) as bar,
     ):
+        torch.manual_seed(0)
         batches = (loader or Loader(clips, corpus, device)).each(share[part] for part in parts)
         for part, (audio, digit) in zip(parts, batches, strict=True):
             logits = classifier(audio).float()
             target = F.one_hot(digit, DIGITS).float()
-            chances[part] = probabilities(logits, recipe.loss).cpu()
+            mean = probabilities(logits, recipe.loss)
+            for view in range(1, views):
+                other = classifier.backbone(classifier.frontend(audio, change)).float()
+                mean = (view * mean + probabilities(other, recipe.loss)) / (view + 1)
+            chances[part] = mean.cpu()
             lost[part] = losses(logits, target, recipe.loss).cpu()
             bar.update()
     if us.num_processes > 1:
@@ -258,6 +268,17 @@ def coverage(
     above, below = float((low > mean).mean()), float((high < mean).mean())
     return {"speakers": speakers, "clips": clips, "mean": mean, "spread": spread, "level": level,
             "coverage": 1 - above - below, "above": above, "below": below, "width": float((high - low).mean())}  # fmt: skip
+
+
+def in_words(score: dict, places: int = 1) -> str:
+    """An accuracy with its interval as pages show it, such as "93.8 % (95 % interval 67.0 % to 99.1 %)".
+
+    score: accuracy, or any share under the name value, with low and high.
+    """
+    share, low, high = (
+        f"{100 * one:.{places}f} %" for one in (score.get("accuracy", score.get("value")), score["low"], score["high"])
+    )
+    return f"{share} (95 % interval {low} to {high})"
 
 
 def recall_by(table: pd.DataFrame, column: str, level: float = 0.95) -> pd.DataFrame:

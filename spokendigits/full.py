@@ -10,6 +10,7 @@ import pandas as pd
 
 from spokendigits import corpora, course
 from spokendigits.clips import make_clips
+from spokendigits.evaluation import in_words
 from spokendigits.files import read_json, write_json
 from spokendigits.splits import split
 from spokendigits.training import train
@@ -30,14 +31,13 @@ def results(folder: Path, stages: dict[str, float] | None = None) -> dict:
         "validation": float(history["validation_seconds"].sum()),
     }
     loss = [float(f"{part.mean():.4g}") for part in np.split(steps["loss"], range(AVERAGED, len(steps), AVERAGED))]
-    percent = {name: f"{100 * found[name]:.2f} %" for name in ("accuracy", "low", "high")}
     prose = {
         "full_corpus": made["corpus"],
         "full_clips": f"{made['clips_train'] + made['clips_validation']:,}",
         "full_weights": course.weights_name(made["weights"]),
         "full_device": made["device"],
         "full_precision": made["precision"],
-        "full_accuracy": f"{percent['accuracy']} (95 % interval {percent['low']} to {percent['high']})",
+        "full_accuracy": in_words(found, 2),
         "full_roc_auc": f"{found['roc_auc']:.8f}",
         "full_loss": f"{history['loss'].iloc[-1]:.8f}",
         "full_mistakes": f"{found['mistakes']} of {found['clips']:,}",

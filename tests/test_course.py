@@ -1,6 +1,12 @@
 """The runner, on small notebooks of its own: order, resume, failing cells, names, folders that hold something else."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -169,3 +175,22 @@ def test_train_then_predict_real_recordings(fsdd_root, tmp_path, capsys, recipe,
     assert [line[0] for line in lines] == files, "one line a good file, in order"
     assert all(0 <= int(line[1]) <= 9 and 0 < float(line[2]) <= 1 for line in lines)
     assert "bad.wav" in err
+
+
+def test_stored_results_are_found_in_a_checkout_and_beside_an_installed_package(tmp_path):
+    assert "prose" in course.stored("seed")
+    root = Path(course.__file__).parent
+    installed = tmp_path / "site" / "spokendigits"
+    shutil.copytree(root, installed, ignore=shutil.ignore_patterns("__pycache__"))
+    # As pyproject.toml maps it: the folder of results becomes a part of the package.
+    settings = tomllib.loads((root.parent / "pyproject.toml").read_text())["tool"]["setuptools"]
+    shutil.copytree(root.parent / settings["package-dir"]["spokendigits.results"], installed / "results")
+    code = "from spokendigits import course; print(course.__file__, len(course.stored('seed')['prose']))"
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(installed.parent)},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert str(installed) in out and int(out.split()[-1]) == len(course.stored("seed")["prose"])
+    folders = {path.parent.relative_to(root.parent).as_posix() for path in root.rglob("*.py")}
+    named = {name.replace(".", "/") for name in settings["packages"]}
+    assert folders == named - {"spokendigits/results"}, "pyproject.toml names every package"

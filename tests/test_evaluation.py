@@ -353,3 +353,23 @@ def test_a_prediction_is_of_its_own_clip_whatever_the_batch(tones, recipe):
         with torch.inference_mode():
             alone = ev.probabilities(classifier(torch.from_numpy(clips.audio[[row]])), recipe.loss)[0].numpy()
         assert np.allclose(out.loc[i, ev.PROBABILITIES].to_numpy(float), alone, atol=1e-4)
+
+
+def test_views_are_averaged_drawn_the_same_again_and_leave_others_draws_alone(tones, recipe):
+    clips = make_clips(tones, recipe, progress=False)
+    torch.manual_seed(1)
+    classifier, rows = create(recipe), np.arange(12)
+    plain, once, again = (ev.predict(classifier, clips, tones, rows, progress=False, views=n) for n in (1, 5, 5))
+    pd.testing.assert_frame_equal(once, again)
+    assert not np.allclose(plain[ev.PROBABILITIES], once[ev.PROBABILITIES], atol=1e-4)
+    np.testing.assert_allclose(once[ev.PROBABILITIES].sum(axis=1), 1)
+    np.testing.assert_array_equal(plain["loss"], once["loss"])
+    torch.manual_seed(2)
+    expected = torch.rand(1)
+    torch.manual_seed(2)
+    ev.predict(classifier, clips, tones, rows, progress=False, views=2)
+    assert torch.rand(1) == expected
+    # Two views are the mean of the clip itself and of one other: so that other is a distribution as well.
+    two = ev.predict(classifier, clips, tones, rows, progress=False, views=2)
+    other = 2 * two[ev.PROBABILITIES] - plain[ev.PROBABILITIES]
+    assert (other > -1e-9).all(axis=None) and np.allclose(other.sum(axis=1), 1)
