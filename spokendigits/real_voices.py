@@ -1,5 +1,6 @@
 """From synthetic speech to people: how well FSDD's six speakers are read after none, a little, and much human speech."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +11,12 @@ import pandas as pd
 from spokendigits import corpora, course
 from spokendigits.classifier import Classifier
 from spokendigits.clips import make_clips
-from spokendigits.evaluation import PROBABILITIES, accuracy, interval, predict, recall_by
+from spokendigits.evaluation import PROBABILITIES, in_words, predict, recall_by, speaker_interval
+from spokendigits.explain import label_candidates, reported_ranks
 from spokendigits.files import read_json, runs_folder, versions, write_json
-from spokendigits.recipe import Recipe
+from spokendigits.recipe import AUGMENTATIONS, Recipe
 from spokendigits.splits import Split, split, subset
-from spokendigits.training import MODEL, train_or_load
+from spokendigits.training import MODEL, RUN, train_or_load
 
 # FSDD ends at 4 kHz, so the pictures do. The clips keep what lies above: a longer vocal tract moves it down.
 SYNTHETIC = Recipe(
@@ -28,7 +30,7 @@ SYNTHETIC = Recipe(
     mel_scale="htk",
     top_db=60.0,
     normalization="clip",
-    backbone="resnet18.a1_in1k",
+    backbone="resnet10t.c3_in1k",
     weights="none",
     dropout=0.2,
     augment="all",
@@ -36,79 +38,171 @@ SYNTHETIC = Recipe(
     mix_concentration=0.4,
     loss="cross_entropy",
     batch_size=64,
-    epochs=15,
+    epochs=5,
     learning_rate=0.0015,
-    warmup_epochs=0.25,
+    warmup_epochs=0.2,
     weight_decay=0.02,
     gradient_clip=2.0,
     split="speaker",
     folds=20,
     fold=0,
 )
-HUMAN = SYNTHETIC.but(corpus="fsdd", epochs=12, learning_rate=0.0007, split="one_speaker")
-FIRST = 2  # epochs
+HUMAN = SYNTHETIC.but(corpus="fsdd", learning_rate=0.0007, split="one_speaker")
+# What a first course would do: no augmentation, so that nothing but the way of splitting makes the difference.
+PLAIN = HUMAN.but(augment="none", mix_probability=0.0, dropout=0.0, weight_decay=0.0, learning_rate=0.001)
+SHORT, LONG, PLAIN_STEPS = 900, 400, 200  # steps: a short training on voices, one on people, a plain one on people
 READ = 0.3  # mean probability of what was said
+REPEATS = {"kokoro": 4, "blend": 3}  # the most human engine's clips are few; an epoch has them several times
+VIEWS = 8  # of a clip, when it is read by a model that has heard no human
 SPEAKERS = (1, 2, 5)  # in training, when the sixth is held out
+TAKES = (2, 10)  # of each digit by each of the five; all are 50
+SEEDS = 5
 
 
-def study(folder: Path | None = None, progress: bool = True) -> dict:
-    """Trains on synthetic voices, then on FSDD's people in all the ways that the chapter compares; returns what was found.
+class Study:
+    """The corpora, and the folder below which every training has one of its own: none is repeated when it is there."""
 
-    Every training has a folder of its own in `folder` (default: `runs/real-voices`) and is not repeated when it is
-    there. On two CPU cores all of it takes about two hours.
+    def __init__(self, folder: Path | None = None, progress: bool = True):
+        self.folder = folder or runs_folder() / "real-voices"
+        self.progress = progress
+        self.voices = corpora.load(SYNTHETIC.corpus, progress=progress)
+        self.people = corpora.load("fsdd", progress=progress)
+        self.voice_clips = make_clips(self.voices, SYNTHETIC, progress=progress)
+        self.people_clips = make_clips(self.people, HUMAN, progress=progress)
+        self.everybody = np.arange(len(self.people))
+
+    def spoken(self, name: str, recipe: Recipe, steps: int | None = None, engine: str | None = None, rows=None) -> str:
+        """Trains on voices alone, and returns the folder's name; `steps` in place of the recipe's epochs."""
+        parts = split(self.voices, recipe.split, recipe.folds, recipe.fold)
+        engines = self.voices.table["engine"]
+        train = parts.train if rows is None else rows
+        if engine:
+            train = train[engines.iloc[train] == engine]
+        train = np.repeat(train, engines.iloc[train].map(REPEATS).fillna(1).astype(int))
+        parts = replace(parts, train=train)
+        train_or_load(
+            _steps(recipe, parts, steps), self.voices, self.voice_clips, parts, self.folder / name, self.progress
+        )
+        return name
+
+    def heard(self, name: str, recipe: Recipe, parts: Split, steps: int) -> str:
+        """Trains on people, and returns the folder's name."""
+        train_or_load(
+            _steps(recipe, parts, steps), self.people, self.people_clips, parts, self.folder / name, self.progress
+        )
+        return name
+
+    def unheard(self, name: str) -> pd.DataFrame:
+        """How a model that was trained on voices alone reads all people."""
+        model = Classifier.load(self.folder / name / MODEL)
+        return predict(model, self.people_clips, self.people, self.everybody, progress=self.progress, views=VIEWS)
+
+    def held_out(self, name: str) -> pd.DataFrame:
+        """What a model that was trained on people left as its predictions of those held out."""
+        return pd.read_csv(self.folder / name / "predictions.csv", dtype={"speaker": str})
+
+    def found(self, names: Sequence[str], tables: Sequence[pd.DataFrame]) -> dict:
+        """The score of some tables, and what made them."""
+        made = [read_json(self.folder / name / RUN) for name in names]
+        differs = {
+            name: value
+            for name, value in made[0]["recipe"].items()
+            if value != getattr(SYNTHETIC, name) and name not in ("fold", "seed", "weights")
+        }
+        return {
+            **score(tables),
+            "trainings": len(made),
+            "recipe": differs,
+            "clips_train": made[0]["clips_train"],
+            "weights": made[0]["weights"],
+            "seconds": round(sum(one["seconds"] for one in made)),
+            "device": made[0]["device"],
+        }
+
+    def folds(self, label: str, recipe: Recipe, how: str, folds: int, steps: int, **less) -> dict:
+        """One training for each fold of a split, scored together."""
+        names = []
+        for fold in range(folds):
+            parts = split(self.people, how, folds, fold)
+            parts = subset(parts, self.people, seed=fold, **less) if less else parts
+            names.append(
+                self.heard(f"{label}-{fold}", recipe.but(split=how, fold=fold, folds=max(folds, 2)), parts, steps)
+            )
+        return self.found(names, [pd.concat(map(self.held_out, names), ignore_index=True)])
+
+
+def study(folder: Path | None = None, seeds: int = SEEDS, progress: bool = True) -> dict:
+    """Trains on synthetic voices, then on FSDD's people in all the ways that the chapters compare; returns what was found.
+
+    On two CPU cores all of it takes hours; stopped, it goes on where it was.
     """
-    folder = folder or runs_folder() / "real-voices"
-    start = pretrained(folder / "synthetic", progress)
-    people = corpora.load("fsdd", progress=progress)
-    clips = make_clips(people, HUMAN, progress=progress)
-    every = np.arange(len(people))
-    found = {"no_human_data": score(predict(Classifier.load(start), clips, people, every, progress=progress))}
+    at = Study(folder, progress)
+    out = {"steps": {}, "without": {}, "splits": {}, "by_takes": {}}
 
-    def trained(name: str, recipe: Recipe, parts: Split) -> pd.DataFrame:
-        model = train_or_load(recipe, people, clips, parts, folder / name, progress)
-        return predict(model, clips, people, parts.validation, progress=False)
+    # No human recording: what each step bought.
+    first = at.spoken("first", SYNTHETIC, SHORT)
+    model = Classifier.load(at.folder / first / MODEL)
+    train = split(at.voices, SYNTHETIC.split, SYNTHETIC.folds, SYNTHETIC.fold).train
+    # Some voices cannot say some digits. What a model that trained on it cannot read is left out.
+    train = train[understood(predict(model, at.voice_clips, at.voices, train, progress=progress))]
+    names = [at.spoken(f"voices-{seed}", SYNTHETIC.but(seed=seed), rows=train) for seed in range(seeds)]
+    out["no_human_data"] = at.found(names, [at.unheard(name) for name in names])
+    start = str(at.folder / names[0] / MODEL)
 
-    for weights, label in ((str(start), "synthetic"), ("none", "none")):
-        for count in SPEAKERS:
-            tables = []
-            for fold in range(len(people.speakers)):
-                parts = subset(split(people, "one_speaker", fold=fold), people, speakers=count, seed=fold)
-                # Fewer speakers are heard more often, so that all take the same number of steps.
-                epochs = HUMAN.epochs * SPEAKERS[-1] // count
-                recipe = HUMAN.but(weights=weights, fold=fold, epochs=epochs)
-                tables.append(trained(f"{label}-{count}-{fold}", recipe, parts))
-            found[f"{label}_{count}"] = score(pd.concat(tables, ignore_index=True))
-    official = HUMAN.but(weights=str(start), split="published")
-    found["official_split"] = score(trained("official", official, split(people, "published")))
+    # People: one held out, in turn.
+    count = len(at.people.speakers)
+    for label, weights in (("synthetic", start), ("none", "none")):
+        for speakers in SPEAKERS:
+            recipe = HUMAN.but(weights=weights)
+            out[f"{label}_{speakers}"] = at.folds(
+                f"{label}-{speakers}", recipe, "one_speaker", count, LONG, speakers=speakers
+            )
+    out["loso_mean"] = out["synthetic_5"]
+    out["loso_worst"] = worst([at.held_out(f"synthetic-5-{fold}") for fold in range(count)])
+    parts = split(at.people, "published")
+    names = [
+        at.heard(f"official-{seed}", HUMAN.but(weights=start, split="published", seed=seed), parts, LONG)
+        for seed in range(seeds)
+    ]
+    out["official_split"] = at.found(names, [at.held_out(name) for name in names])
+    every = pd.concat([at.held_out(f"synthetic-5-{fold}") for fold in range(count)], ignore_index=True)
+    out["labels"] = {"clips": len(every), "ranks": reported_ranks(label_candidates(every)).astype(int).to_dict()}
+
+    for takes in TAKES:
+        out["by_takes"][takes] = at.folds(f"takes-{takes}", HUMAN, "one_speaker", count, LONG, takes=takes)
+    out["by_takes"][50] = out["none_5"]
+    out["by_speakers"] = {speakers: out[f"none_{speakers}"] for speakers in SPEAKERS}
+    for how, folds in (("random", 5), ("published", 1), ("speaker", 3), ("one_speaker", count)):
+        out["splits"][how] = at.folds(f"plain-{how}", PLAIN, how, folds, PLAIN_STEPS)
+
+    for label, name in (
+        ("espeak-ng alone", at.spoken("plain", SYNTHETIC.but(augment="none", mix_probability=0.0), SHORT, "espeak")),
+        ("and augmented", at.spoken("augmented", SYNTHETIC, SHORT, "espeak")),
+        ("and other synthesisers", first),
+    ):
+        out["steps"][label] = at.found([name], [at.unheard(name)])
+    out["steps"]["and longer"] = out["no_human_data"]
+    out["without"]["all six"] = out["steps"]["and other synthesisers"]
+    for part in AUGMENTATIONS:
+        others = "+".join(name for name in AUGMENTATIONS if name != part)
+        name = at.spoken(f"without-{part}", SYNTHETIC.but(augment=others), SHORT)
+        out["without"][f"without {part}"] = at.found([name], [at.unheard(name)])
     return {
-        **found,
-        "loso_mean": found["synthetic_5"],
-        "loso_worst": min(found["synthetic_5"]["speakers"].values()),
+        **out,
         "made": {
-            "pretraining": read_json(start.with_name("run.json")),
-            "human": HUMAN.to_dict(),
+            "corpus": {"voices": at.voices.source, "people": at.people.source},
+            "recipe": SYNTHETIC.to_dict(),
+            "seeds": seeds,
             "versions": versions(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }
 
 
-def pretrained(folder: Path, progress: bool = True) -> Path:
-    """The weights of a classifier trained on the corpus `voices` alone, made on first use in `folder`.
-
-    Some voices cannot say some digits. So a first, short training marks the digits of a voice that it cannot read even
-    though it trained on them, and the second goes without those.
-    """
-    corpus = corpora.load(SYNTHETIC.corpus, progress=progress)
-    clips = make_clips(corpus, SYNTHETIC, progress=progress)
-    parts = split(corpus, SYNTHETIC.split, SYNTHETIC.folds, SYNTHETIC.fold, SYNTHETIC.seed)
-    first = train_or_load(
-        SYNTHETIC.but(epochs=FIRST), corpus, clips, parts, folder.with_name(f"{folder.name}-first"), progress
-    )
-    table = predict(first, clips, corpus, parts.train, progress=progress)
-    parts = replace(parts, train=parts.train[understood(table)])
-    train_or_load(SYNTHETIC, corpus, clips, parts, folder, progress)
-    return folder / MODEL
+def _steps(recipe: Recipe, parts: Split, steps: int | None) -> Recipe:
+    """The recipe with as many epochs as make about so many steps (None: as it is)."""
+    each = len(parts.train) // recipe.batch_size
+    return recipe if steps is None else recipe.but(epochs=max(1, round(steps / max(1, each))))
 
 
 def understood(table: pd.DataFrame) -> np.ndarray:
@@ -117,19 +211,49 @@ def understood(table: pd.DataFrame) -> np.ndarray:
     return (right.groupby([table["speaker"], table["digit"]]).transform("mean") > READ).to_numpy()
 
 
-def score(table: pd.DataFrame) -> dict:
-    """Accuracy with its interval over speakers, and each speaker's own."""
-    low, high = interval(table)
-    speakers = recall_by(table, "speaker")["recall"]
+def score(tables: Sequence[pd.DataFrame]) -> dict:
+    """Accuracy, the mean over the tables of several seeds, with its interval over speakers, and each speaker's own."""
+    rows = [recall_by(table, "speaker").sort_index() for table in tables]
+    right, clips = np.mean([row["right"] for row in rows], axis=0), rows[0]["clips"].to_numpy()
+    low, high = speaker_interval(right, clips)
     return {
-        "accuracy": accuracy(table),
-        "low": low,
-        "high": high,
-        "clips": len(table),
-        "speakers": {name: float(recall) for name, recall in speakers.sort_index().items()},
+        "accuracy": float(right.sum() / clips.sum()),
+        "low": float(low),
+        "high": float(high),
+        "clips": int(clips.sum()),
+        "seeds": [float(row["right"].sum() / clips.sum()) for row in rows],
+        "speakers": dict(zip(rows[0].index, (right / clips).tolist(), strict=True)),
+    }
+
+
+def worst(tables: Sequence[pd.DataFrame]) -> dict:
+    """The speaker who is read worst, with the interval of that speaker's own clips."""
+    row = recall_by(pd.concat(tables), "speaker").iloc[0]
+    return {"speaker": row.name, "accuracy": float(row["recall"]), "low": float(row["low"]), "high": float(row["high"]),
+            "clips": int(row["clips"])}  # fmt: skip
+
+
+def prose(found: dict) -> dict[str, str]:
+    """What `study` found, as text for the book's pages."""
+    worst, ranks = found["loso_worst"], found["labels"]["ranks"].values()
+    return {
+        **{
+            f"fsdd_{name}": in_words(found[name])
+            for name in ("no_human_data", "loso_mean", "loso_worst", "official_split")
+        },
+        **{f"fsdd_split_{how}": in_words(one) for how, one in found["splits"].items()},
+        "fsdd_alone": in_words(found["none_5"]),
+        "fsdd_worst_speaker": worst["speaker"],
+        "fsdd_ranks": ", ".join(str(rank) for rank in sorted(ranks)),
+        "fsdd_seeds": str(len(found["no_human_data"]["seeds"])),
+        "fsdd_voices": f"{found['no_human_data']['clips_train']:,}",
+        "fsdd_device": found["no_human_data"]["device"],
+        "fsdd_torch": found["made"]["versions"]["torch"],
+        "fsdd_date": found["made"]["finished"][:10],
     }
 
 
 def store() -> None:
     """Makes `book/results/fsdd.json` (`make real`)."""
-    write_json(course.notebooks_folder().parent / "book" / "results" / "fsdd.json", study())
+    found = study()
+    write_json(course.notebooks_folder().parent / "book" / "results" / "fsdd.json", {"prose": prose(found), **found})
