@@ -35,6 +35,7 @@ def small(tones, monkeypatch):
         "LONG": 40,
         "PLAIN_STEPS": 1,
         "READ": 0.0,
+        "VIEWS": 2,
         "TAKES": (1,),
         "SPEAKERS": (1, 5),
     }.items():
@@ -71,6 +72,11 @@ def test_the_study_holds_out_every_speaker_and_goes_on_where_it_was(small, tones
         "random": 5, "published": 1, "speaker": 3, "one_speaker": people
     }  # fmt: skip
     assert found["splits"]["random"]["recipe"]["augment"] == "none"
+    # Many views are for models that learned from such; what they cost or bring is a step of its own.
+    views = {path.parent.name: path.name for path in folder.rglob("people-*.csv")}
+    assert views["plain-random-0"] == "people-1.csv" and views["none-1-0"] == "people-2.csv"
+    assert len(list((folder / "voices-0").glob("people-*.csv"))) == 2
+    assert found["steps"]["and read as by many voices"] == found["no_human_data"]
     assert found["without"]["without room"]["recipe"] == {"augment": "voice+cut+band+noise+mask"}
     assert set(found["labels"]["ranks"]) == set(explain.REPORTED)
     assert all(1 <= rank <= len(tones) for rank in found["labels"]["ranks"].values()) and found["labels"][
