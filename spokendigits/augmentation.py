@@ -12,7 +12,7 @@ from torchaudio.transforms import FrequencyMasking, TimeMasking
 
 from spokendigits.recipe import AUGMENTATIONS, Recipe
 
-STRETCH = 0.35  # time: up to exp(0.35) = 1.4 times as long, or as short
+STRETCH = 0.5  # time: up to exp(0.5) = 1.6 times as long, or as short
 WARP = 0.18  # frequency: vocal tracts up to 20 % shorter or longer, with the pitch
 FORMANT = 125.0  # hertz that formants move apart
 DRIFT = 0.03  # seconds by which parts of a word come early or late
@@ -21,7 +21,7 @@ ROOMS = (0.1, 0.7)  # seconds until an echo has faded by 60 dB
 ECHO = (-20.0, 0.0)  # dB, echo against direct sound
 TILT = 6.0  # dB at either end of the band: dull or sharp microphones
 COLOUR = 4.0  # dB of smaller bumps
-GATE = (-45.0, -12.0)  # dB below the loudest frame: what is quieter, before and after the word, was cut off
+GATE = (-40.0, -6.0)  # dB below the loudest frame: what is quieter, before and after the word, was cut off
 SNR = (3.0, 40.0)  # dB, the loudest frame against the noise
 MASKS = 2  # of each kind, as in SpecAugment
 MASK_BINS, MASK_SECONDS = 1 / 6, 0.1  # the widest
