@@ -19,7 +19,7 @@ from sklearn.preprocessing import normalize
 from torch import nn
 from tqdm import tqdm
 
-from spokendigits.classifier import Classifier
+from spokendigits.classifier import DIGITS, Classifier
 from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
@@ -73,6 +73,21 @@ def nearest(held_out: np.ndarray, training: np.ndarray, k: int = 3) -> tuple[np.
     search = NearestNeighbors(n_neighbors=k, metric="cosine").fit(training)
     distances, places = search.kneighbors(held_out)
     return places, distances
+
+
+def by_neighbours(embedded: np.ndarray, digits: np.ndarray, k: int = 20) -> np.ndarray:
+    """Probabilities [n, 10] of n clips, from embeddings [n, d] and labels [n]: what the `k` nearest others are labelled.
+
+    A neighbour twice as far away counts half as much. No clip has a say about itself, so these are out-of-sample
+    probabilities, as `label_candidates` needs them, without a training: and a model that learned from none of these labels
+    cannot have learned a wrong one.
+    """
+    places, distances = nearest(embedded, embedded, k + 1)
+    own = places == np.arange(len(places))[:, None]
+    own[~own.any(axis=1), -1] = True  # of many equal clips, not even itself
+    weights = np.where(own, 0, 1 / np.maximum(distances, 1e-6))
+    votes = np.stack([(weights * (digits[places] == digit)).sum(axis=1) for digit in range(DIGITS)], axis=1)
+    return votes / votes.sum(axis=1, keepdims=True)
 
 
 def embedding_map(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.preprocessing import normalize
 
 from spokendigits import corpora, course
 from spokendigits.classifier import Classifier
 from spokendigits.clips import make_clips
 from spokendigits.evaluation import PROBABILITIES, in_words, predict, recall_by, speaker_interval
-from spokendigits.explain import label_candidates, reported_ranks
+from spokendigits.explain import by_neighbours, embeddings, label_candidates, reported_ranks
 from spokendigits.files import atomic_file, read_json, runs_folder, versions, write_json
 from spokendigits.recipe import AUGMENTATIONS, Recipe
 from spokendigits.splits import Split, split, subset
@@ -102,6 +103,17 @@ class Study:
         rows = _table(self.folder / name / "predictions.csv")["clip"].to_numpy()
         return self._read(name, rows, 1 if plain else VIEWS)
 
+    def neighbours(self, names: Sequence[str]) -> pd.DataFrame:
+        """How all people's clips are read by those that lie nearest, where models trained on voices alone put them."""
+        models = [Classifier.load(self.folder / name / MODEL) for name in names]
+        heard = [
+            normalize(embeddings(model, self.people_clips, self.people, self.everybody, progress=self.progress))
+            for model in models
+        ]
+        chances = by_neighbours(np.hstack(heard), self.people.table["digit"].to_numpy())
+        said = dict(zip(PROBABILITIES, chances.T, strict=True))
+        return self.people.table.assign(predicted=chances.argmax(axis=1), **said)
+
     def _read(self, name: str, rows: np.ndarray, views: int) -> pd.DataFrame:
         kept = self.folder / name / f"people-{views}.csv"
         if not kept.is_file():
@@ -176,8 +188,12 @@ def study(folder: Path | None = None, seeds: int = SEEDS, progress: bool = True)
         for seed in range(seeds)
     ]
     out["official_split"] = at.found(names, [at.held_out(name) for name in names])
-    every = pd.concat([at.held_out(f"synthetic-5-{fold}") for fold in range(count)], ignore_index=True)
-    out["labels"] = {"clips": len(every), "ranks": reported_ranks(label_candidates(every)).astype(int).to_dict()}
+    held_out = pd.concat([at.held_out(f"synthetic-5-{fold}") for fold in range(count)], ignore_index=True)
+    out["labels"] = {
+        "clips": len(held_out),
+        "ranks": _ranks(at.neighbours([f"voices-{seed}" for seed in range(seeds)])),
+        "ranks_held_out": _ranks(held_out),
+    }
 
     for takes in TAKES:
         out["by_takes"][takes] = at.folds(f"takes-{takes}", HUMAN, "one_speaker", count, LONG, takes=takes)
@@ -215,6 +231,10 @@ def _steps(recipe: Recipe, parts: Split, steps: int | None) -> Recipe:
     """The recipe with as many epochs as make about so many steps (None: as it is)."""
     each = len(parts.train) // recipe.batch_size
     return recipe if steps is None else recipe.but(epochs=max(1, round(steps / max(1, each))))
+
+
+def _ranks(table: pd.DataFrame) -> dict[str, int]:
+    return reported_ranks(label_candidates(table)).astype(int).to_dict()
 
 
 def _table(path: Path) -> pd.DataFrame:

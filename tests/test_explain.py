@@ -248,6 +248,25 @@ class TestEmbeddings:
         with pytest.raises(CourseError, match="Ask for fewer"):
             explain.nearest(held_out, training[:2])
 
+    def test_neighbours_tell_a_wrong_label_and_no_clip_speaks_for_itself(self):
+        random = np.random.default_rng(0)
+        digits = np.repeat(np.arange(10), 30)
+        embedded = np.eye(10, 20)[digits] + 0.1 * random.normal(size=(300, 20))
+        labels = digits.copy()
+        labels[[3, 50, 299]] = 7, 0, 1
+        said = explain.by_neighbours(embedded, labels, k=10)
+        assert np.allclose(said.sum(axis=1), 1) and (said.argmax(axis=1) == digits).all()
+        assert said[[3, 50, 299], [7, 0, 1]].max() < 0.15, "its own wrong label has no weight"
+        # Nearer ones count more: by hand, in a plane.
+        angles = np.radians([0, 10, 20, 40])
+        plane = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        near, far = 1 - np.cos(np.radians([10, 20]))
+        expected = np.array([1 / near, 1 / far]) / (1 / near + 1 / far)
+        assert np.allclose(explain.by_neighbours(plane, np.array([5, 1, 2, 3]), k=2)[0, 1:3], expected)
+        # Copies of a clip lie at no distance, and one of them may be found in its own place.
+        copies = explain.by_neighbours(np.ones((30, 4)), np.arange(30) % 10, k=5)
+        assert np.isfinite(copies).all() and np.allclose(copies.sum(axis=1), 1)
+
     def test_the_map_keeps_together_what_points_the_same_way(self):
         random = np.random.default_rng(0)
         centres = np.repeat(np.eye(3, 20), 15, axis=0)
