@@ -271,7 +271,7 @@ def worst(tables: Sequence[pd.DataFrame]) -> dict:
 
 def prose(found: dict) -> dict[str, str]:
     """What `study` found, as text for the book's pages."""
-    worst, ranks = found["loso_worst"], found["labels"]["ranks"].values()
+    worst = found["loso_worst"]
     return {
         **{
             f"fsdd_{name}": in_words(found[name])
@@ -280,7 +280,7 @@ def prose(found: dict) -> dict[str, str]:
         **{f"fsdd_split_{how}": in_words(one) for how, one in found["splits"].items()},
         "fsdd_alone": in_words(found["none_5"]),
         "fsdd_worst_speaker": worst["speaker"],
-        "fsdd_ranks": ", ".join(str(rank) for rank in sorted(ranks)),
+        **{f"fsdd_{name}": _places(found["labels"][name]) for name in ("ranks", "ranks_held_out")},
         "fsdd_seeds": str(len(found["no_human_data"]["seeds"])),
         "fsdd_views": str(found["made"]["views"]),
         "fsdd_voices": f"{found['no_human_data']['clips_train']:,}",
@@ -288,6 +288,10 @@ def prose(found: dict) -> dict[str, str]:
         "fsdd_torch": found["made"]["versions"]["torch"],
         "fsdd_date": found["made"]["finished"][:10],
     }
+
+
+def _places(ranks: dict[str, int]) -> str:
+    return ", ".join(str(rank) for rank in sorted(ranks.values()))
 
 
 def store() -> None:
