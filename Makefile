@@ -32,7 +32,7 @@ outputs: $(READY)
 full: $(READY)
 	$(BIN)/python -c "from spokendigits import full; full.store()"
 
-# From synthetic speech to people: book/results/fsdd.json. Two hours on two cores; goes on where it was stopped.
+# From synthetic speech to people: book/results/fsdd.json. Hours on two cores; what the file has is kept, and it goes on where it was stopped.
 real: $(READY)
 	$(BIN)/python -c "from spokendigits import real_voices; real_voices.store()"
 

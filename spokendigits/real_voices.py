@@ -1,8 +1,9 @@
 """From synthetic speech to people: how well FSDD's six speakers are read after none, a little, and much human speech."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,15 @@ from sklearn.preprocessing import normalize
 
 from spokendigits import corpora, course
 from spokendigits.classifier import Classifier
-from spokendigits.clips import make_clips
+from spokendigits.clips import Clips, make_clips
+from spokendigits.corpora.corpus import Corpus
+from spokendigits.errors import CourseError
 from spokendigits.evaluation import PROBABILITIES, in_words, predict, recall_by, speaker_interval
 from spokendigits.explain import by_neighbours, embeddings, label_candidates, reported_ranks
 from spokendigits.files import atomic_file, read_json, runs_folder, versions, write_json
 from spokendigits.recipe import AUGMENTATIONS, Recipe
 from spokendigits.splits import Split, split, subset
-from spokendigits.training import MODEL, RUN, train_or_load
+from spokendigits.training import MODEL, RUN, finished, train_or_load
 
 # FSDD ends at 4 kHz, so the pictures do. The clips keep what lies above: a longer vocal tract moves it down.
 SYNTHETIC = Recipe(
@@ -57,6 +60,7 @@ REPEATS = {"kokoro": 4, "blend": 3}  # the most human engine's clips are few; an
 VIEWS = 16  # of a clip, when it is read by a model that was trained with augmentation
 SPEAKERS = (1, 2, 5)  # in training, when the sixth is held out
 TAKES = (2, 10)  # of each digit by each of the five; all are 50
+SPLITS = {"random": 5, "published": 1, "speaker": 3, "one_speaker": None}  # folds; None: as many as there are speakers
 SEEDS = 5
 
 
@@ -66,11 +70,36 @@ class Study:
     def __init__(self, folder: Path | None = None, progress: bool = True):
         self.folder = folder or runs_folder() / "real-voices"
         self.progress = progress
-        self.voices = corpora.load(SYNTHETIC.corpus, progress=progress)
         self.people = corpora.load("fsdd", progress=progress)
-        self.voice_clips = make_clips(self.voices, SYNTHETIC, progress=progress)
         self.people_clips = make_clips(self.people, HUMAN, progress=progress)
         self.everybody = np.arange(len(self.people))
+
+    # An hour's work to make: only when something asks for them.
+    @cached_property
+    def voices(self) -> Corpus:
+        return corpora.load(SYNTHETIC.corpus, progress=self.progress)
+
+    @cached_property
+    def voice_clips(self) -> Clips:
+        return make_clips(self.voices, SYNTHETIC, progress=self.progress)
+
+    @cached_property
+    def understood(self) -> np.ndarray:
+        """The voices' training clips without what a first model cannot read: some voices cannot say some digits."""
+        model = Classifier.load(self.folder / self.spoken("first", SYNTHETIC, SHORT) / MODEL)
+        train = split(self.voices, SYNTHETIC.split, SYNTHETIC.folds, SYNTHETIC.fold).train
+        return train[understood(predict(model, self.voice_clips, self.voices, train, progress=self.progress))]
+
+    def taught(self, seed: int) -> str:
+        """The whole training on voices that can be understood, and its folder's name."""
+        name = f"voices-{seed}"
+        # Its rows are asked for only if it is not there.
+        rows = None if finished(self.folder / name) else self.understood
+        return self.spoken(name, SYNTHETIC.but(seed=seed), rows=rows)
+
+    def start(self) -> str:
+        """The weights that people's trainings start from."""
+        return str(self.folder / self.taught(0) / MODEL)
 
     def spoken(self, name: str, recipe: Recipe, steps: int | None = None, engine: str | None = None, rows=None) -> str:
         """Trains on voices alone, and returns the folder's name; `steps` in place of the recipe's epochs."""
@@ -153,78 +182,98 @@ class Study:
         return self.found(names, [pd.concat(map(self.held_out, names), ignore_index=True)])
 
 
-def study(folder: Path | None = None, seeds: int = SEEDS, progress: bool = True) -> dict:
+def study(
+    folder: Path | None = None,
+    seeds: int = SEEDS,
+    progress: bool = True,
+    known: dict | None = None,
+    keep: Callable[[dict], None] = lambda found: None,
+) -> dict:
     """Trains on synthetic voices, then on FSDD's people in all the ways that the chapters compare; returns what was found.
 
-    On two CPU cores all of it takes hours; stopped, it goes on where it was.
+    On two CPU cores all of it takes hours; stopped, it goes on where it was. `keep` is called with all that was found so
+    far, after each part; `known` is what it was last called with: these parts are not made again.
+    Raises CourseError if `known` was found in another way than today's.
     """
     at = Study(folder, progress)
-    out = {"steps": {}, "without": {}, "splits": {}, "by_takes": {}}
+    made = {"recipe": SYNTHETIC.to_dict(), "seeds": seeds, "views": VIEWS}
+    out = {"steps": {}, "without": {}, "splits": {}, "by_takes": {}, **(known or {})}
+    differs = [name for name, value in made.items() if known and known["made"].get(name) != value]
+    if differs:
+        raise CourseError(
+            f"What is known was found with another {', '.join(differs)}. Delete or move it, and measure all anew."
+        )
 
-    # No human recording: what each step bought.
-    first = at.spoken("first", SYNTHETIC, SHORT)
-    model = Classifier.load(at.folder / first / MODEL)
-    train = split(at.voices, SYNTHETIC.split, SYNTHETIC.folds, SYNTHETIC.fold).train
-    # Some voices cannot say some digits. What a model that trained on it cannot read is left out.
-    train = train[understood(predict(model, at.voice_clips, at.voices, train, progress=progress))]
-    names = [at.spoken(f"voices-{seed}", SYNTHETIC.but(seed=seed), rows=train) for seed in range(seeds)]
-    longer = at.found(names, [at.unheard(name) for name in names])
-    out["no_human_data"] = at.found(names, [at.unheard(name, VIEWS) for name in names])
-    start = str(at.folder / names[0] / MODEL)
+    def part(section: dict, name: str, measure: Callable[..., dict], *given, **less) -> None:
+        if name in section:
+            return
+        section[name] = measure(*given, **less)
+        corpus = {**out.get("made", {}).get("corpus", {}), "people": at.people.source}
+        if "voices" in vars(at):  # they were asked for
+            corpus["voices"] = at.voices.source
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        out["made"] = {"corpus": corpus, **made, "versions": versions(), "finished": finished}
+        keep(out)
 
-    # People: one held out, in turn.
+    def taught() -> list[str]:
+        return [at.taught(seed) for seed in range(seeds)]
+
+    def unheard(name: str, engine: str | None = None, **changes) -> dict:
+        return scored([at.spoken(name, SYNTHETIC.but(**changes), SHORT, engine)])
+
+    def scored(names: list[str], views: int = 1) -> dict:
+        return at.found(names, [at.unheard(name, views) for name in names])
+
     count = len(at.people.speakers)
-    for label, weights in (("synthetic", start), ("none", "none")):
-        for speakers in SPEAKERS:
-            recipe = HUMAN.but(weights=weights)
-            out[f"{label}_{speakers}"] = at.folds(
-                f"{label}-{speakers}", recipe, "one_speaker", count, LONG, speakers=speakers
-            )
+
+    def one_out(label: str, **less) -> dict:
+        weights = at.start() if label.startswith("synthetic") else "none"
+        return at.folds(label, HUMAN.but(weights=weights), "one_speaker", count, LONG, **less)
+
+    def held_out() -> list[pd.DataFrame]:
+        return [at.held_out(f"synthetic-5-{fold}") for fold in range(count)]
+
+    def official() -> dict:
+        recipe, parts = HUMAN.but(weights=at.start(), split="published"), split(at.people, "published")
+        names = [at.heard(f"official-{seed}", recipe.but(seed=seed), parts, LONG) for seed in range(seeds)]
+        return at.found(names, [at.held_out(name) for name in names])
+
+    def labels() -> dict:
+        ranks = {"ranks": at.neighbours(taught()), "ranks_held_out": pd.concat(held_out(), ignore_index=True)}
+        return {"clips": len(at.people), **{name: _ranks(table) for name, table in ranks.items()}}
+
+    # From voices to people: none of them, all but the one held out, some of those.
+    part(out, "no_human_data", lambda: scored(taught(), VIEWS))
+    for speakers in reversed(SPEAKERS):
+        part(out, f"synthetic_{speakers}", one_out, f"synthetic-{speakers}", speakers=speakers)
     out["loso_mean"] = out["synthetic_5"]
-    out["loso_worst"] = worst([at.held_out(f"synthetic-5-{fold}") for fold in range(count)])
-    parts = split(at.people, "published")
-    names = [
-        at.heard(f"official-{seed}", HUMAN.but(weights=start, split="published", seed=seed), parts, LONG)
-        for seed in range(seeds)
-    ]
-    out["official_split"] = at.found(names, [at.held_out(name) for name in names])
-    held_out = pd.concat([at.held_out(f"synthetic-5-{fold}") for fold in range(count)], ignore_index=True)
-    out["labels"] = {
-        "clips": len(held_out),
-        "ranks": _ranks(at.neighbours([f"voices-{seed}" for seed in range(seeds)])),
-        "ranks_held_out": _ranks(held_out),
-    }
+    part(out, "loso_worst", lambda: worst(held_out()))
+    part(out, "official_split", official)
+    part(out, "labels", labels)
 
+    # What each step bought.
+    steps, without = out["steps"], out["without"]
+    part(steps, "espeak-ng alone", unheard, "plain", "espeak", augment="none", mix_probability=0.0)
+    part(steps, "and augmented", unheard, "augmented", "espeak")
+    part(steps, "and other synthesisers", unheard, "first")
+    part(steps, "and longer", lambda: scored(taught()))
+    steps["and read as by many voices"] = out["no_human_data"]
+    without["all six"] = steps["and other synthesisers"]
+    for gone in AUGMENTATIONS:
+        others = "+".join(name for name in AUGMENTATIONS if name != gone)
+        part(without, f"without {gone}", unheard, f"without-{gone}", augment=others)
+
+    # People alone: who is in the test, how many are in training, how much of each.
+    for how, folds in SPLITS.items():
+        part(out["splits"], how, at.folds, f"plain-{how}", PLAIN, how, folds or count, PLAIN_STEPS)
+    for speakers in reversed(SPEAKERS):
+        part(out, f"none_{speakers}", one_out, f"none-{speakers}", speakers=speakers)
     for takes in TAKES:
-        out["by_takes"][takes] = at.folds(f"takes-{takes}", HUMAN, "one_speaker", count, LONG, takes=takes)
-    out["by_takes"][50] = out["none_5"]
-    out["by_speakers"] = {speakers: out[f"none_{speakers}"] for speakers in SPEAKERS}
-    for how, folds in (("random", 5), ("published", 1), ("speaker", 3), ("one_speaker", count)):
-        out["splits"][how] = at.folds(f"plain-{how}", PLAIN, how, folds, PLAIN_STEPS)
-
-    for label, name in (
-        ("espeak-ng alone", at.spoken("plain", SYNTHETIC.but(augment="none", mix_probability=0.0), SHORT, "espeak")),
-        ("and augmented", at.spoken("augmented", SYNTHETIC, SHORT, "espeak")),
-        ("and other synthesisers", first),
-    ):
-        out["steps"][label] = at.found([name], [at.unheard(name)])
-    out["steps"] |= {"and longer": longer, "and read as by many voices": out["no_human_data"]}
-    out["without"]["all six"] = out["steps"]["and other synthesisers"]
-    for part in AUGMENTATIONS:
-        others = "+".join(name for name in AUGMENTATIONS if name != part)
-        name = at.spoken(f"without-{part}", SYNTHETIC.but(augment=others), SHORT)
-        out["without"][f"without {part}"] = at.found([name], [at.unheard(name)])
-    return {
-        **out,
-        "made": {
-            "corpus": {"voices": at.voices.source, "people": at.people.source},
-            "recipe": SYNTHETIC.to_dict(),
-            "seeds": seeds,
-            "views": VIEWS,
-            "versions": versions(),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
-    }
+        part(out["by_takes"], str(takes), one_out, f"takes-{takes}", takes=takes)
+    out["by_takes"]["50"] = out["none_5"]
+    out["by_speakers"] = {str(speakers): out[f"none_{speakers}"] for speakers in SPEAKERS}
+    keep(out)
+    return out
 
 
 def _steps(recipe: Recipe, parts: Split, steps: int | None) -> Recipe:
@@ -270,18 +319,21 @@ def worst(tables: Sequence[pd.DataFrame]) -> dict:
 
 
 def prose(found: dict) -> dict[str, str]:
-    """What `study` found, as text for the book's pages."""
-    worst = found["loso_worst"]
+    """What `study` found so far, as text for the book's pages."""
+    scores = {
+        name: found[name] for name in ("no_human_data", "loso_mean", "loso_worst", "official_split") if name in found
+    }
+    scores |= {f"split_{how}": one for how, one in found["splits"].items()}
+    if "none_5" in found:
+        scores["alone"] = found["none_5"]
+    text = {f"fsdd_{name}": in_words(one) for name, one in scores.items()}
+    if "loso_worst" in found:
+        text["fsdd_worst_speaker"] = found["loso_worst"]["speaker"]
+    if "labels" in found:
+        text |= {f"fsdd_{name}": _places(found["labels"][name]) for name in ("ranks", "ranks_held_out")}
     return {
-        **{
-            f"fsdd_{name}": in_words(found[name])
-            for name in ("no_human_data", "loso_mean", "loso_worst", "official_split")
-        },
-        **{f"fsdd_split_{how}": in_words(one) for how, one in found["splits"].items()},
-        "fsdd_alone": in_words(found["none_5"]),
-        "fsdd_worst_speaker": worst["speaker"],
-        **{f"fsdd_{name}": _places(found["labels"][name]) for name in ("ranks", "ranks_held_out")},
-        "fsdd_seeds": str(len(found["no_human_data"]["seeds"])),
+        **text,
+        "fsdd_seeds": str(found["made"]["seeds"]),
         "fsdd_views": str(found["made"]["views"]),
         "fsdd_voices": f"{found['no_human_data']['clips_train']:,}",
         "fsdd_device": found["no_human_data"]["device"],
@@ -295,6 +347,7 @@ def _places(ranks: dict[str, int]) -> str:
 
 
 def store() -> None:
-    """Makes `book/results/fsdd.json` (`make real`)."""
-    found = study()
-    write_json(course.notebooks_folder().parent / "book" / "results" / "fsdd.json", {"prose": prose(found), **found})
+    """Makes `book/results/fsdd.json` (`make real`): what it lacks, if it is there."""
+    path = course.notebooks_folder().parent / "book" / "results" / "fsdd.json"
+    known = read_json(path) if path.is_file() else None
+    study(known=known, keep=lambda found: write_json(path, {**found, "prose": prose(found)}))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from spokendigits import corpora, explain, real_voices
+from spokendigits.errors import CourseError
 from spokendigits.evaluation import PROBABILITIES
 from spokendigits.files import read_json
 from spokendigits.recipe import Recipe
@@ -55,7 +56,7 @@ def small(tones, monkeypatch):
     monkeypatch.setattr(real_voices, "split", parts)
 
 
-def test_the_study_holds_out_every_speaker_and_goes_on_where_it_was(small, tones, tmp_path):
+def test_the_study_holds_out_every_speaker_and_keeps_what_is_known(small, tones, tmp_path, monkeypatch):
     folder = tmp_path / "runs"
     found = real_voices.study(folder, seeds=2, progress=False)
     people = len(tones.speakers)
@@ -92,9 +93,25 @@ def test_the_study_holds_out_every_speaker_and_goes_on_where_it_was(small, tones
     assert all(real_voices.prose(found).values())
 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("model.safetensors")}
-    again = real_voices.study(folder, seeds=2, progress=False)
+    stages = []
+    again = real_voices.study(folder, 2, progress=False, keep=lambda out: stages.append(json.loads(json.dumps(out))))
     assert {**again, "made": None} == {**found, "made": None}
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("model.safetensors")}
+
+    # What was stored after any part is whole, and goes on elsewhere without what it knows.
+    assert len(stages) > 15 and stages[-1].keys() == found.keys()
+    half = next(stage for stage in stages if "official_split" in stage)
+    assert all(real_voices.prose(half).values()) and "none_5" not in half
+    assert half["made"]["corpus"].keys() == {"people", "voices"}
+    monkeypatch.setattr(real_voices.Study, "voices", property(lambda self: pytest.fail("voices were asked for again")))
+    elsewhere = real_voices.study(tmp_path / "elsewhere", 2, progress=False, known={**stages[-1], "splits": {}})
+    assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {
+        f"plain-{how}-{fold}" for how, folds in real_voices.SPLITS.items() for fold in range(folds or people)
+    }
+    assert elsewhere["made"]["corpus"] == stages[-1]["made"]["corpus"]
+    other = {**stages[-1]["made"], "recipe": {}}
+    with pytest.raises(CourseError, match="found with another recipe"):
+        real_voices.study(folder, 2, progress=False, known={**stages[-1], "made": other})
 
 
 def test_a_scarce_engine_is_heard_more_often_and_one_can_be_heard_alone(small, tones, tmp_path):
