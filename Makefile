@@ -1,10 +1,10 @@
-# make run · make test · make book · make lab · make outputs · make full · make real · make synthetic · make bench · make clean
+# make run · make test · make book · make lab · make students · make outputs · make full · make real · make synthetic · make bench · make clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: setup run test book lab outputs full real synthetic bench clean
+.PHONY: setup run test book lab students outputs full real synthetic bench clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -23,6 +23,10 @@ book: $(READY)
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+# Copies of the notebooks without solutions and outputs: _build/students.
+students: $(READY)
+	$(BIN)/spokendigits students
 
 # Renews the outputs stored in the notebooks, and book/results/fast.json.
 outputs: $(READY)

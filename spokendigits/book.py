@@ -16,6 +16,7 @@ from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, read_json
 
 SHORTEST_ALT_TEXT = 20  # characters: shorter is a label, not a description
+TIME = re.compile(r"\*\*Time\*\* (\d+) minutes[^.\n]*?(\d+) more for the exercises")
 FOLDED = {"solution": "the solution", "bootstrap": "the setup for Colab"}  # tag of a cell that is folded away: its name
 
 
@@ -55,7 +56,10 @@ def pages(folder: Path | str) -> list[str]:
 
 
 def _results(source: Path, results: dict[str, str] | None, full: dict | None) -> dict:
-    """What the pages show: numbers for the prose, and the figure of the full run over the original experiment's."""
+    """What the pages show: numbers for the prose, and the figure of the full run over the original experiment's.
+
+    How long a notebook takes is its own word, whatever `results` say.
+    """
     from spokendigits import plots
 
     def stored(name: str, command: str) -> dict:
@@ -68,8 +72,24 @@ def _results(source: Path, results: dict[str, str] | None, full: dict | None) ->
     full, seed = full or stored("full", "full"), read_json(source / "book" / "results" / "seed.json")
     bench = stored("bench", "bench")["prose"]
     shown = plots.over_seed(full["curves"], seed["curves"], full["prose"]["full_corpus"])._repr_mimebundle_()
-    prose = seed["prose"] | full["prose"] | bench | results | {"over_seed_alt": shown["text/plain"]}
+    made = results | minutes(source / "notebooks") | {"over_seed_alt": shown["text/plain"]}
+    prose = seed["prose"] | full["prose"] | bench | made
     return {"prose": prose, "figures": {"over_seed": shown["image/png"]}}
+
+
+def minutes(notebooks: Path) -> dict[str, str]:
+    """The minutes that each notebook says in its opening cell, to read and run it and for its exercises: `minutes_01_data`, `exercises_01_data`, ..."""
+    import nbformat
+
+    found = {}
+    for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
+        said = TIME.search(nbformat.read(path, as_version=4).cells[0].source)
+        if not said:
+            raise CourseError(
+                f"{path.name}: its first cell does not say `**Time** 30 minutes to read, 20 more for the exercises.`"
+            )
+        found |= {f"minutes_{path.stem}": said[1], f"exercises_{path.stem}": said[2]}
+    return found
 
 
 def _stage(source: Path, notebooks: Path, stage: Path, results: dict) -> None:
@@ -127,6 +147,7 @@ def setup(app) -> dict:
     # Later than the theme, which makes its launch buttons at 501.
     app.connect("html-page-context", _add_lab_button, priority=502)
     app.connect("html-page-context", _drop_thebe, priority=502)
+    app.connect("html-page-context", _drop_list_role)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -173,3 +194,11 @@ def _drop_thebe(app, pagename, templatename, context, doctree) -> None:
     """Drops the scripts of thebe, which jupyter-book always adds: unused here, and they name another host."""
     for kind in ("script_files", "css_files"):
         context[kind] = [file for file in context.get(kind, []) if "thebe" not in f"{file} {vars(file)}".lower()]
+
+
+def _drop_list_role(app, pagename, templatename, context, doctree) -> None:
+    """Takes the role "list" from the references: their items have another role, so a screen reader would find it empty."""
+    if "body" in context:
+        context["body"] = context["body"].replace(
+            '<div role="list" class="citation-list">', '<div class="citation-list">'
+        )

@@ -146,6 +146,13 @@ def build_book(options) -> int:
     return 0
 
 
+def students(options) -> int:
+    from spokendigits import students as copies
+
+    print(f"The notebooks without their solutions are in {copies.write()}")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line: one sub-command a task."""
     top = argparse.ArgumentParser(
@@ -210,6 +217,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--model", required=True, help="a model.safetensors of this course")
 
     command(build_book, "build the book from the outputs stored in the notebooks", "book")
+    command(students, "write copies of the notebooks without solutions and outputs")
     return top
 
 

@@ -232,6 +232,8 @@ def results(folder: Path) -> dict:
         "torch": made["versions"]["torch"],
         "date": made["finished"][:10],
     }
+    for name, one in state["seconds"].items():
+        prose[f"seconds_{Path(name).stem}"] = f"{one:.0f}"
     return {"prose": prose, "metrics": found, "trained": trained, "course": state}
 
 

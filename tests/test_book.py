@@ -1,9 +1,11 @@
 """The book, built once from stand-in notebooks and once from the stored ones, as a reader without a network gets it."""
 
+import ast
 import base64
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -15,7 +17,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-from spokendigits import book, listen
+from spokendigits import book, cli, course, listen
 from spokendigits.errors import CourseError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -231,7 +233,120 @@ def test_stored_results_have_every_number_that_the_pages_show():
     stored = [
         json.loads((ROOT / f"book/results/{name}.json").read_text())["prose"] for name in ("fast", "full", "bench")
     ]
-    assert used_substitutions() - set().union(*stored) == {"over_seed_alt"}, "which is made with its figure"
+    left = used_substitutions() - set().union(*stored) - set(book.minutes(ROOT / "notebooks"))
+    assert left == {"over_seed_alt"}, "which is made with its figure"
+
+
+def test_a_page_shows_the_minutes_that_a_notebook_states(tmp_path):
+    for name, opening in (
+        ("01_a", "# A\n\n**You need** 9 minutes.\n**Time** 30 minutes to read and run, 20 more for the exercises."),
+        ("02_b", "# B\n\n**Time** 5 minutes, a few of them spent training; 7 more for the exercises."),
+    ):
+        nbformat.write(
+            nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(opening)]), tmp_path / f"{name}.ipynb"
+        )
+    assert book.minutes(tmp_path) == {
+        "minutes_01_a": "30",
+        "exercises_01_a": "20",
+        "minutes_02_b": "5",
+        "exercises_02_b": "7",
+    }
+    bare = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# C\n\n**Time** soon.")])
+    nbformat.write(bare, tmp_path / "03_c.ipynb")
+    with pytest.raises(CourseError, match=r"03_c\.ipynb: its first cell does not say"):
+        book.minutes(tmp_path)
+    found = book._results(ROOT, {"minutes_01_data": "1000"}, None)["prose"]
+    stated = nbformat.read(ROOT / "notebooks/01_data.ipynb", as_version=4).cells[0].source
+    assert f"**Time** {found['minutes_01_data']} minutes" in stated
+
+
+def page(name: str) -> str:
+    return (ROOT / f"book/{name}.md").read_text(encoding="utf-8")
+
+
+def headings() -> list[str]:
+    """The headings of all notebooks, without what follows a number of minutes."""
+    cells = [cell for name in NOTEBOOKS for cell in nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells]
+    return [line.lstrip("# ") for cell in cells for line in cell.source.splitlines() if line.startswith("## ")]
+
+
+def test_every_notebook_with_a_measured_time_is_in_the_teachers_table():
+    measured = [name for name in course.stored("fast")["prose"] if name.startswith("seconds_")]
+    assert measured
+    for name in measured:
+        stem = name.removeprefix("seconds_")
+        for kind in ("minutes", "exercises", "seconds"):
+            assert f"{{{{ {kind}_{stem} }}}}" in page("teaching"), f"book/teaching.md has no row for {stem}"
+
+
+@pytest.mark.parametrize(("plan", "minutes"), [("plan-90", 90), ("plan-half-day", 210), ("plan-day", 390)])
+def test_a_plan_fills_its_time_and_leaves_each_notebook_enough(plan, minutes):
+    text = page("teaching").split(f"({plan})=")[1].split("\n## ")[0].split("\n### ")[1]
+    assert f"{minutes} minutes" in text.splitlines()[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if re.match(r"\| \d", line)
+    ]
+    passed = 0
+    for start, length, *_ in rows:
+        assert int(start) == passed, f"{plan}: the row at {start} should start at {passed}"
+        passed += int(length)
+    assert passed == minutes
+    assert text.count("**Stop point") >= 2 and all(len(row) == 4 for row in rows)
+    stated = book.minutes(ROOT / "notebooks")
+    for _, length, number, doing in rows:
+        if doing.startswith("The whole notebook"):
+            (name,) = [name for name in NOTEBOOKS if number and name.startswith(f"0{number}_")]
+            assert int(length) >= int(stated[f"minutes_{name}"]), f"{plan}: notebook {number} takes longer"
+    for exercise in re.findall(r'"([^"]+)"', re.sub(r'\*\*Stop point:\*\* "[^"]+"', "", text)):
+        assert any(re.fullmatch(rf"Exercise \d+ · {re.escape(exercise)} \(.*", one) for one in headings()), exercise
+    for part in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text):
+        assert any(one.startswith(part.rstrip(".")) for one in headings()), part
+
+
+def said_by_the_package() -> list[str]:
+    """Every text in the source of the package, and of the Makefile, with `\0` for what is filled in when it is said."""
+    texts = [(ROOT / "Makefile").read_text()]
+    for path in (ROOT / "spokendigits").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def test_messages_on_the_page_of_symptoms_are_the_packages_own():
+    """A reader searches the page for what stands on the screen. Messages of others are in single backticks."""
+    texts = said_by_the_package()
+    messages = re.findall(r"^- `` ?(.+?) ?``$", page("troubleshooting"), re.MULTILINE)
+    assert len(messages) >= 25
+    for message in messages:
+        message = re.sub(r"^\[(?:WARN|FAIL)\] [\w, -]+: |^WARNING: ", "", message)
+        fragments = [fragment for part in message.split("…") if len(fragment := part.strip(" :.,;()")) > 3]
+        assert fragments, message
+        for fragment in fragments:
+            assert any(fragment in text for text in texts), f"not said by the package: {fragment!r}"
+
+
+@pytest.mark.parametrize("name", ["projects", "teaching", "troubleshooting"])
+def test_commands_and_settings_on_a_page_are_known(name):
+    text = page(name).replace("\\\n", " ")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    inline = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
+    lines = [*(line for block in blocks for line in block.splitlines()), *inline]
+    known = [line for line in lines if line.startswith("spokendigits ")]
+    assert known
+    for line in known:
+        options = cli.parser().parse_args(shlex.split(line)[1:])
+        if options.command == "train":
+            settings = dict(map(cli.setting, options.set))
+            course.recipe("fast", options.corpus or "synthetic").but(**settings)
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in lines:
+        assert not (found := re.match(r"make ([a-z]+)", line)) or found[1] in targets, line
+    for line in inline:
+        if line.startswith("--set "):
+            course.recipe("fast", "synthetic").but(**dict(cli.setting(one) for one in line.split()[1::2]))
 
 
 def test_a_full_run_shows_its_own_curves_over_the_original(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 
 from spokendigits import cli, course
 from spokendigits.errors import CourseError
-from spokendigits.files import read_json, runs_folder
+from spokendigits.files import read_json, runs_folder, write_json
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 PARAMETERS = 'corpus = "synthetic"\nlane = "fast"\nrun = ""'
@@ -175,6 +175,19 @@ def test_train_then_predict_real_recordings(fsdd_root, tmp_path, capsys, recipe,
     assert [line[0] for line in lines] == files, "one line a good file, in order"
     assert all(0 <= int(line[1]) <= 9 and 0 < float(line[2]) <= 1 for line in lines)
     assert "bad.wav" in err
+
+
+def test_results_tell_the_seconds_of_every_notebook_that_ran(notebooks, tmp_path):
+    folder = course.run(source=notebooks)
+    stored = course.stored("fast")
+    write_json(folder / "metrics.json", stored["metrics"])
+    for split, made in stored["trained"].items():
+        write_json(folder / split / "run.json", made)
+    write_json(
+        folder / course.STATE, read_json(folder / course.STATE) | {"seconds": {"01_a.ipynb": 3.4, "02_b.ipynb": 61.7}}
+    )
+    prose = course.results(folder)["prose"]
+    assert (prose["seconds_01_a"], prose["seconds_02_b"], prose["seconds"]) == ("3", "62", "65")
 
 
 def test_stored_results_are_found_in_a_checkout_and_beside_an_installed_package(tmp_path):
