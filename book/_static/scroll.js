@@ -1,0 +1,15 @@
+// What scrolls in a box of its own must be reachable with the keyboard: Tab goes there, the arrow keys move it.
+(() => {
+  const boxes = "main pre, main .output, main .cell_output, main .pst-scrollable-table-container, main .highlight";
+  const mark = () => {
+    for (const box of document.querySelectorAll(boxes)) {
+      const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
+      if (scrolls && /auto|scroll/.test(getComputedStyle(box).overflow)) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  };
+  addEventListener("load", mark);
+  addEventListener("resize", mark);
+  // What is folded away has no width before it is opened.
+  addEventListener("toggle", mark, true);
+})();
