@@ -58,7 +58,7 @@ SHORT, LONG, PLAIN_STEPS = 900, 400, 200  # steps: a short training on voices, o
 READ = 0.3  # mean probability of what was said
 REPEATS = {"kokoro": 4, "blend": 3}  # the most human engine's clips are few; an epoch has them several times
 VIEWS = 16  # of a clip, when it is read by a model that was trained with augmentation
-SPEAKERS = (1, 2, 5)  # in training, when the sixth is held out
+SPEAKERS = (1, 2, 5)  # in training, when the sixth is held out; the last is all
 TAKES = (2, 10)  # of each digit by each of the five; all are 50
 SPLITS = {"random": 5, "published": 1, "speaker": 3, "one_speaker": None}  # folds; None: as many as there are speakers
 SEEDS = 5
@@ -242,14 +242,15 @@ def study(
         ranks = {"ranks": at.neighbours(taught()), "ranks_held_out": pd.concat(held_out(), ignore_index=True)}
         return {"clips": len(at.people), **{name: _ranks(table) for name, table in ranks.items()}}
 
-    # From voices to people: none of them, all but the one held out, some of those.
+    # Voices alone, and then people: all but the one held out.
     part(out, "no_human_data", lambda: scored(taught(), VIEWS))
-    for speakers in reversed(SPEAKERS):
-        part(out, f"synthetic_{speakers}", one_out, f"synthetic-{speakers}", speakers=speakers)
+    part(out, "synthetic_5", one_out, "synthetic-5", speakers=SPEAKERS[-1])
     out["loso_mean"] = out["synthetic_5"]
     part(out, "loso_worst", lambda: worst(held_out()))
     part(out, "official_split", official)
     part(out, "labels", labels)
+    for how, folds in SPLITS.items():
+        part(out["splits"], how, at.folds, f"plain-{how}", PLAIN, how, folds or count, PLAIN_STEPS)
 
     # What each step bought.
     steps, without = out["steps"], out["without"]
@@ -258,15 +259,15 @@ def study(
     part(steps, "and other synthesisers", unheard, "first")
     part(steps, "and longer", lambda: scored(taught()))
     steps["and read as by many voices"] = out["no_human_data"]
+
+    # How much of people it takes, after voices and without them; and what each part of augmentation bought.
+    for speakers in SPEAKERS[:-1]:
+        part(out, f"synthetic_{speakers}", one_out, f"synthetic-{speakers}", speakers=speakers)
     without["all six"] = steps["and other synthesisers"]
     for gone in AUGMENTATIONS:
         others = "+".join(name for name in AUGMENTATIONS if name != gone)
         part(without, f"without {gone}", unheard, f"without-{gone}", augment=others)
-
-    # People alone: who is in the test, how many are in training, how much of each.
-    for how, folds in SPLITS.items():
-        part(out["splits"], how, at.folds, f"plain-{how}", PLAIN, how, folds or count, PLAIN_STEPS)
-    for speakers in reversed(SPEAKERS):
+    for speakers in SPEAKERS:
         part(out, f"none_{speakers}", one_out, f"none-{speakers}", speakers=speakers)
     for takes in TAKES:
         part(out["by_takes"], str(takes), one_out, f"takes-{takes}", takes=takes)
