@@ -69,11 +69,16 @@ def _results(source: Path, results: dict[str, str] | None, full: dict | None) ->
         return read_json(path)
 
     results = results or stored("fast", "outputs")["prose"]
-    full, seed = full or stored("full", "full"), read_json(source / "book" / "results" / "seed.json")
-    bench = stored("bench", "bench")["prose"]
+    full = full or stored("full", "full")
+    seed, others = (read_json(source / "book" / "results" / f"{name}.json") for name in ("seed", "published"))
+    measured = {
+        name: text
+        for what, command in (("bench", "bench"), ("synthetic", "synthetic"), ("fsdd", "real"))
+        for name, text in stored(what, command)["prose"].items()
+    }
     shown = plots.over_seed(full["curves"], seed["curves"], full["prose"]["full_corpus"])._repr_mimebundle_()
     made = results | minutes(source / "notebooks") | {"over_seed_alt": shown["text/plain"]}
-    prose = seed["prose"] | full["prose"] | bench | made
+    prose = seed["prose"] | others["prose"] | full["prose"] | measured | made
     return {"prose": prose, "figures": {"over_seed": shown["image/png"]}}
 
 

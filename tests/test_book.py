@@ -230,9 +230,7 @@ def test_no_result_is_typed_into_a_page():
 
 
 def test_stored_results_have_every_number_that_the_pages_show():
-    stored = [
-        json.loads((ROOT / f"book/results/{name}.json").read_text())["prose"] for name in ("fast", "full", "bench")
-    ]
+    stored = [json.loads(path.read_text())["prose"] for path in (ROOT / "book/results").glob("*.json")]
     left = used_substitutions() - set().union(*stored) - set(book.minutes(ROOT / "notebooks"))
     assert left == {"over_seed_alt"}, "which is made with its figure"
 
@@ -368,10 +366,11 @@ def test_a_full_run_shows_its_own_curves_over_the_original(tmp_path):
 
 def test_results_that_are_not_there_name_the_command_that_makes_them(tmp_path):
     (tmp_path / "book/results").mkdir(parents=True)
-    for name, command in (("fast", "outputs"), ("full", "full"), ("bench", "bench")):
+    order = {"fast": "outputs", "full": "full", "bench": "bench", "synthetic": "synthetic", "fsdd": "real"}
+    for name, command in order.items():
         with pytest.raises(CourseError, match=rf"{name}\.json: missing.*`make {command}`"):
             book._results(tmp_path, None, None)
-        for made in (name, "seed"):
+        for made in (name, "seed", "published"):
             (tmp_path / f"book/results/{made}.json").write_text('{"prose": {}, "curves": {}}')
 
 
