@@ -1,5 +1,7 @@
 """The notebooks as documents: what every one of them must have. `make test` also runs them, with nbval."""
 
+import ast
+import inspect
 import json
 import re
 import sys
@@ -9,6 +11,7 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
+from spokendigits import checks
 from spokendigits.course import DEFAULTS
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -24,8 +27,9 @@ def code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_the_five_are_there():
-    assert list(NOTEBOOKS)[:5] == ["01_data", "02_features", "03_training", "04_evaluation", "05_error_analysis"]
+def test_the_six_are_there():
+    names = ["01_data", "02_features", "03_training", "04_evaluation", "05_error_analysis", "06_real_voices"]
+    assert list(NOTEBOOKS) == names
 
 
 def bootstrap(monkeypatch, colab: bool, installed: bool) -> list[str]:
@@ -80,17 +84,30 @@ class TestEach:
         (cell,) = tagged(NOTEBOOKS[name], "bootstrap")
         assert cell.source == tagged(NOTEBOOKS["01_data"], "bootstrap")[0].source
 
-    def test_at_least_two_exercises_each_with_a_hidden_tested_solution(self, name):
+    def test_at_least_four_exercises_each_with_a_check_and_a_hidden_tested_solution(self, name):
         cells = NOTEBOOKS[name].cells
-        solutions = tagged(NOTEBOOKS[name], "solution")
         exercises = [i for i, cell in enumerate(cells) if cell.source.startswith("## Exercise")]
-        assert len(exercises) == len(solutions) >= 2
+        titles = [cells[i].source.splitlines()[0] for i in exercises]
+        minutes = [int(re.fullmatch(rf"## Exercise {n} · .+ \((\d+) minutes\)", t)[1]) for n, t in enumerate(titles, 1)]
+        assert len(minutes) >= 4 and minutes == sorted(minutes) and min(minutes) >= 2 and max(minutes) <= 30
+        assert f"{sum(minutes)} more for the exercises" in cells[0].source
+        assert [cells[i + 1] for i in exercises] == tagged(NOTEBOOKS[name], "exercise")
+        assert [cells[i + 2] for i in exercises] == tagged(NOTEBOOKS[name], "solution")
         for i in exercises:
-            assert re.search(r"\(\d+ minutes\)", cells[i].source.splitlines()[0])
-            assert cells[i + 1].source == "# your answer" and cells[i + 2] in solutions
-        for cell in solutions:
-            assert "hide-cell" in cell.metadata["tags"] and cell.metadata["jupyter"]["source_hidden"]
-            assert "assert " in cell.source, "a solution that checks nothing"
+            answer, solution = cells[i + 1], cells[i + 2]
+            # `# your answer`, the variables, and the check of them, whose value the page does not show.
+            assert answer.source.startswith("# your answer\n") and answer.source.endswith(");")
+            *asked, check = ast.parse(answer.source.removesuffix(";")).body
+            names = [one.targets[0].id for one in asked]
+            assert names and all(isinstance(one, ast.Assign) and one.value.value is None for one in asked)
+            assert inspect.isfunction(getattr(checks, check.value.func.attr)) and check.value.func.value.id == "checks"
+            assert [one.id for one in check.value.args[: len(names)]] == names
+            assert "hide-cell" in solution.metadata["tags"] and solution.metadata["jupyter"]["source_hidden"]
+            tree = ast.parse(solution.source)
+            held = [ast.unparse(one.test) for one in ast.walk(tree) if isinstance(one, ast.Assert)]
+            assert ast.unparse(check.value) in held, "the solution is not checked as an answer is"
+            given = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+            assert set(names) <= given
 
     def test_no_cell_is_longer_than_a_screen(self, name):
         for cell in code(NOTEBOOKS[name]):
