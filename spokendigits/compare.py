@@ -82,7 +82,7 @@ def compare(names: list[str], figure: Path | str | None = None) -> str:
             f"(best: the epoch with the best value of the recipe's metric, {metric})",
             "",
             *[f"warning: {caution}" for caution in cautions(runs)],
-            shown["text/plain"],
+            plots.described(shown["text/plain"])[0],
             f"figure: {figure}",
         ]
     )
@@ -169,7 +169,7 @@ def scores(runs: list[Run]) -> pd.DataFrame:
         kind = "last" if run.finished else "unfinished"
         seconds = {
             "seconds": history["seconds"].sum(),
-            "clips/s": run.made.get("clips_train", float("nan")) / history["seconds"].mean(),
+            "clips/s": run.made.get("clips_epoch", float("nan")) / history["seconds"].mean(),
         }
         last = history[SCORES].iloc[-1].to_dict() if done else {}
         rows[run.name, f"{kind}, best" if best == done else kind] = {"epoch": run.epochs, **last, **seconds}

@@ -367,7 +367,9 @@ def finish(
         {
             **read_json(folder / RUN),
             "corpus": corpus.label,
-            "clips_train": len(split.train),
+            # A part may name a clip more than once: an epoch then has it so often.
+            "clips_train": len(np.unique(split.train)),
+            "clips_epoch": len(split.train),
             "clips_validation": len(split.validation),
             "weights": classifier.weights,
             "warning": RANDOM_WEIGHTS if recipe.weights == "auto" and classifier.weights == "none" else None,

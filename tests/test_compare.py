@@ -83,7 +83,7 @@ def test_two_trainings_of_a_course_run(learn):
         last = table.loc[run.name].iloc[0]
         assert last["epoch"] == "2 of 2" and last["accuracy"] == history["accuracy"].iloc[-1]
         assert last["seconds"] == pytest.approx(made["seconds"])
-        assert last["clips/s"] == pytest.approx(2 * made["clips_train"] / made["seconds"])
+        assert last["clips/s"] == pytest.approx(2 * made["clips_epoch"] / made["seconds"])
     assert "corpus Test tones; " in text and "split" in text and "n_mels" not in text
     assert "warning: not validated on the same clips (split: random, speaker; clips: 36, 30)" in text
     assert "RANDOM" not in text, "the recipe asked for random weights"

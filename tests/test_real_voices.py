@@ -38,6 +38,7 @@ def small(tones, monkeypatch):
         "READ": 0.0,
         "VIEWS": 2,
         "TAKES": (1,),
+        "FEW": 40,
         "SPEAKERS": (1, 5),
     }.items():
         monkeypatch.setattr(real_voices, name, value)
@@ -89,6 +90,9 @@ def test_the_study_holds_out_every_speaker_and_keeps_what_is_known(small, tones,
     # As many steps for one speaker as for five.
     steps = [len(pd.read_csv(folder / name / "steps.csv")) for name in ("none-1-0", "none-5-0", "takes-1-0")]
     assert all(0.75 * real_voices.LONG <= count <= 1.25 * real_voices.LONG for count in steps), steps
+    # One speaker's 30 clips are twice in an epoch, and yet counted once.
+    made = read_json(folder / "none-1-0" / "run.json")
+    assert (made["clips_train"], made["clips_epoch"]) == (30, 60) and found["none_1"]["clips_train"] == 30
     json.dumps(found, allow_nan=False)
     assert all(real_voices.prose(found).values())
 
@@ -123,7 +127,7 @@ def test_a_scarce_engine_is_heard_more_often_and_one_can_be_heard_alone(small, t
         .iloc[split(study.voices, "speaker", 3, real_voices.SYNTHETIC.fold).train]
         .value_counts()
     )
-    trained = [read_json(tmp_path / name / "run.json")["clips_train"] for name in (everyone, alone)]
+    trained = [read_json(tmp_path / name / "run.json")["clips_epoch"] for name in (everyone, alone)]
     assert trained == [engines["espeak"] + real_voices.REPEATS["kokoro"] * engines.get("kokoro", 0), engines["espeak"]]
 
 
