@@ -3,6 +3,7 @@
 This module is also the book's own small Sphinx extension (`setup`, below).
 """
 
+import ast
 import re
 import shutil
 import subprocess
@@ -16,8 +17,16 @@ from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, read_json
 
 SHORTEST_ALT_TEXT = 20  # characters: shorter is a label, not a description
+SENTENCE = re.compile(r"[A-Z](?:\S* ){5,}\S*[.!?]")  # of six words or more: less is a label, not a caption
 TIME = re.compile(r"\*\*Time\*\* (\d+) minutes[^.\n]*?(\d+) more for the exercises")
-FOLDED = {"solution": "the solution", "bootstrap": "the setup for Colab"}  # tag of a cell that is folded away: its name
+# The tag of a cell that is folded away, or of one whose code is: what the button calls it.
+FOLDED = {
+    "solution": "the solution",
+    "bootstrap": "the setup for Colab",
+    "setup": "the imports, and what loads the data",
+    "check": "the check of this result",
+    "behind": "the code behind this output",
+}
 
 
 def build(
@@ -77,7 +86,7 @@ def _results(source: Path, results: dict[str, str] | None, full: dict | None) ->
         for name, text in stored(what, command)["prose"].items()
     }
     shown = plots.over_seed(full["curves"], seed["curves"], full["prose"]["full_corpus"])._repr_mimebundle_()
-    made = results | minutes(source / "notebooks") | {"over_seed_alt": shown["text/plain"]}
+    made = results | minutes(source / "notebooks") | {"over_seed_alt": plots.described(shown["text/plain"])[0]}
     prose = seed["prose"] | others["prose"] | full["prose"] | measured | made
     return {"prose": prose, "figures": {"over_seed": shown["image/png"]}}
 
@@ -95,6 +104,80 @@ def minutes(notebooks: Path) -> dict[str, str]:
             )
         found |= {f"minutes_{path.stem}": said[1], f"exercises_{path.stem}": said[2]}
     return found
+
+
+def reading_minutes(page: Path, seconds: float = 0.0) -> dict[str, float]:
+    """Minutes to read a page (.ipynb or .md): {"read": ..., "questions": ...}, estimated; `seconds` is its measured run time.
+
+    "read" leaves out what is folded away (solutions, setup, checks), the exercises and the questions at the end.
+    "questions" is the reading of those questions with their explanations. The rates:
+
+    - 150 words a minute. Adults read English non-fiction at 238, most of them at 175 to 300, and readers with English as
+      their second language more slowly (Brysbaert 2019, doi:10.1016/j.jml.2019.104047); and terms take time.
+    - 500 statements of code an hour, so 7.2 seconds each: the speed at which code is reviewed (Humphrey 1989, quoted in
+      McConnell, Code Complete, chapter 21). A line of a command counts as a statement.
+    - 20 seconds a figure or table. Reading times of weblogs give a photograph 12; a chart has axes as well.
+    - 5 seconds a player: to find it, and a second of sound, perhaps twice.
+
+    Thinking, guessing and waiting for help are not in it. No reader was timed.
+    """
+    read, questions = float(seconds), 0.0
+    for kind, text, outputs in _parts(page):
+        if kind == "folded":
+            continue
+        if kind == "code":
+            took = 7.2 * _statements(text)
+            took += 20 * sum(
+                "image/png" in data or bool(re.search("<table|<img", data.get("text/html", ""))) for data in outputs
+            )
+            took += 5 * sum(data.get("text/html", "").count("<audio") for data in outputs)
+        else:
+            plain = re.sub(
+                r"<[^>]+>|\]\([^)]*\)|\{[\w:-]+\}|^:\w[\w-]*:.*$|^[`:~]{3,}.*$", " ", text, flags=re.MULTILINE
+            )
+            took = 60 * len(re.findall(r"\w[\w'’.,-]*", plain)) / 150 + 20 * len(
+                re.findall(r"^`{3,}\{(?:figure|image)\}", text, re.MULTILINE)
+            )
+        if kind == "question":
+            questions += took
+        elif kind != "exercise":
+            read += took
+    return {"read": read / 60, "questions": questions / 60}
+
+
+def _parts(page: Path) -> list[tuple[str, str, list[dict]]]:
+    """What a page is made of: (kind, text, data of its outputs), the kinds being text, code, folded, exercise, question."""
+    if page.suffix == ".md":
+        pieces = re.split(
+            r"^(```(?:bash|python|powershell|text)\n.*?^```)$",
+            page.read_text(encoding="utf-8"),
+            flags=re.MULTILINE | re.DOTALL,
+        )
+        return [
+            ("code", piece.partition("\n")[2].removesuffix("```"), [])
+            if piece.startswith("```")
+            else ("text", piece, [])
+            for piece in pieces
+        ]
+    import nbformat
+
+    parts, where = [], ""
+    for cell in nbformat.read(page, as_version=4).cells:
+        if found := re.match(r"## (Exercise|Check yourself|What you have now)", cell.source):
+            where = {"Exercise": "exercise", "Check yourself": "question"}.get(found[1], "")
+        tags = cell.metadata.get("tags", [])
+        kind = where or ("folded" if "hide-cell" in tags else "code" if cell.cell_type == "code" else "text")
+        source = "" if "hide-input" in tags else cell.source
+        parts.append((kind, source, [output.get("data", {}) for output in cell.get("outputs", [])]))
+    return parts
+
+
+def _statements(code: str) -> int:
+    """How many statements a piece of Python has; of anything else, how many lines."""
+    try:
+        return sum(isinstance(node, ast.stmt) for node in ast.walk(ast.parse(code)))
+    except SyntaxError:
+        return sum(bool(line.strip()) for line in code.splitlines())
 
 
 def _stage(source: Path, notebooks: Path, stage: Path, results: dict) -> None:
@@ -148,7 +231,7 @@ def _run_jupyter_book(stage: Path) -> None:
 
 def setup(app) -> dict:
     """Registers the extension with Sphinx (named under `extra_extensions` in _config.yml)."""
-    app.connect("doctree-read", _set_alt_texts)
+    app.connect("doctree-read", _describe_figures)
     # Later than the theme, which makes its launch buttons at 501.
     app.connect("html-page-context", _add_lab_button, priority=502)
     app.connect("html-page-context", _drop_thebe, priority=502)
@@ -156,27 +239,42 @@ def setup(app) -> dict:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _set_alt_texts(app, doctree) -> None:
-    """Gives every figure among the outputs its own alt text.
+def _describe_figures(app, doctree) -> None:
+    """Gives every figure among the outputs its own alt text and its own caption; refuses a caption that is only a label.
 
-    The course's figures carry it as their plain text, beside the picture. myst-nb knows one alt text a cell, taken from
-    the cell's metadata, and a cell may show several figures.
+    The course's figures carry both as their plain text, beside the picture (`plots.describe`). myst-nb knows one alt text a
+    cell, taken from the cell's metadata, and a cell may show several figures.
     """
     from docutils import nodes
     from sphinx.util import logging
 
+    from spokendigits.plots import described
+
+    def warn(message: str, place) -> None:
+        logging.getLogger(__name__).warning(message, location=place)
+
+    place = 1
     for bundle in doctree.findall(nodes.container):
         if bundle.get("nb_element") != "mime_bundle":
             continue
         plain = [part.astext() for part in bundle.children if part.get("mime_type") == "text/plain"]
-        alt = " ".join(" ".join(plain).split()).strip("'\"")
-        for image in bundle.findall(nodes.image):
+        alt, caption = described("".join(plain))
+        for image in list(bundle.findall(nodes.image)):
             if len(alt) < SHORTEST_ALT_TEXT or alt.startswith("<"):
-                message = (
-                    f"a figure among the outputs has no description, only {alt!r}. Give its plain text one sentence."
+                warn(
+                    f"a figure among the outputs has no description, only {alt!r}. Give its plain text one sentence.",
+                    bundle,
                 )
-                logging.getLogger(__name__).warning(message, location=bundle)
             image["alt"] = alt
+            if caption:
+                figure = nodes.figure("", align="default", ids=[f"output-figure-{place}"])
+                place += 1
+                image.replace_self(figure)
+                figure += [image, nodes.caption("", caption)]
+    for figure in doctree.findall(nodes.figure):
+        caption = " ".join(part.astext() for part in figure.findall(nodes.caption))
+        if not SENTENCE.fullmatch(" ".join(caption.split())):
+            warn(f"a figure has no sentence below it, only {caption!r}. Say how to read it (`plots.describe`).", figure)
 
 
 def _add_lab_button(app, pagename, templatename, context, doctree) -> None:

@@ -32,20 +32,28 @@ plt.rcParams.update(
 )
 
 
-def describe(fig: Figure, alt: str) -> Figure:
-    """Gives a figure its alt text: what is shown, and what to see in it. Use it as the last line of a cell.
+def describe(fig: Figure, alt: str, caption: str = "") -> Figure:
+    """Gives a figure its alt text (what is shown, and what to see in it) and the sentence that the book shows below it.
 
-    Jupyter then stores the text beside the picture, as its text form; the book makes it the image's alt attribute.
+    Use it as the last line of a cell. Jupyter stores both beside the picture, as its text form, with an empty line between
+    them; the book makes them the image's alt attribute and its caption (`described` takes them apart). A caption tells how
+    to read the figure and does not repeat the alt text: a screen reader says both.
     """
     plt.close(fig)  # otherwise Jupyter would show it a second time
 
     def bundle(include=None, exclude=None) -> dict:
         png = io.BytesIO()
         fig.savefig(png, format="png", bbox_inches="tight", metadata={"Software": None})
-        return {"image/png": png.getvalue(), "text/plain": alt}
+        return {"image/png": png.getvalue(), "text/plain": f"{alt}\n\n{caption}".strip()}
 
     fig._repr_mimebundle_ = bundle
     return fig
+
+
+def described(text: str) -> tuple[str, str]:
+    """Alt text and caption of a figure, from its text form as `describe` stores it. The caption is "" where there is none."""
+    alt, _, caption = text.partition("\n\n")
+    return " ".join(alt.split()).strip("'\""), " ".join(caption.split())
 
 
 def figure(
@@ -82,7 +90,15 @@ def waveforms(clips: Sequence[np.ndarray], titles: Sequence[str], sample_rate: i
         ax.set(title=title, xlabel="")
     axes[-1, 0].set_xlabel("seconds")
     axes[-1, 0].set_xlim(0, max(map(len, clips)) / sample_rate)
-    return describe(fig, f"Waveforms of {', '.join(titles)}: amplitude against time. Loud stretches are the vowels.")
+    notes = [
+        f"{title}, {len(audio) / sample_rate:.2f} s long, loudest at {np.abs(audio).argmax() / sample_rate:.2f} s"
+        for audio, title in zip(clips, titles, strict=True)
+    ]
+    return describe(
+        fig,
+        f"Waveforms, amplitude against time: {'; '.join(notes)}.",
+        "The further a wave swings from its middle line, the louder the sound is at that moment.",
+    )
 
 
 def durations(seconds: pd.Series, limit: float) -> Figure:
@@ -97,7 +113,9 @@ def durations(seconds: pd.Series, limit: float) -> Figure:
         f"Histogram of recording lengths: half are shorter than {seconds.median():.2f} s, the longest is {seconds.max():.2f} s; "
         f"a line marks the recipe's clip of {limit:g} s."
     )
-    return describe(fig, alt)
+    return describe(
+        fig, alt, "A recording left of the line fits into a clip, and the rest of the clip is filled with zeros."
+    )
 
 
 def speakers(table: pd.DataFrame) -> Figure:
@@ -117,6 +135,7 @@ def speakers(table: pd.DataFrame) -> Figure:
     return describe(
         fig,
         f"Bar chart of clips per speaker for {len(counts)} speakers ({groups}): from {counts.min()} to {counts.max()} clips each.",
+        "Each bar is one voice, and a short bar would be a voice that the model hardly gets to hear.",
     )
 
 
@@ -140,21 +159,31 @@ def split_map(table: pd.DataFrame, splits: dict) -> Figure:
         f"Map of the share of each speaker's clips that is held out. In the {' and '.join(mixed) or 'no'} split, speakers are on both sides; "
         f"in the {' and '.join(apart) or 'no'} split, each speaker is wholly on one side."
     )
-    return describe(fig, alt)
+    return describe(
+        fig, alt, "A square that is neither darkest nor brightest stands for a speaker on both sides of the split."
+    )
 
 
 def mel_pictures(pictures: np.ndarray, titles: Sequence[str], recipe: Recipe) -> Figure:
     """A grid of log-mel pictures [n, n_mels, frames], four in a row, on one colour scale."""
     rows = -(-len(pictures) // 4)
     fig, axes = figure(8, 2.2 * rows, rows, 4, squeeze=False)
-    low, high = np.min(pictures), np.max(pictures)
+    low, high, notes = np.min(pictures), np.max(pictures), []
     for ax in axes.flat[len(pictures) :]:
         ax.set_visible(False)
     for ax, picture, title in zip(axes.flat, pictures, titles, strict=False):
         draw_mel(ax, picture, recipe, axes=False).set_clim(low, high)
         ax.set_title(title, fontsize=9)
+        row, frame = np.unravel_index(picture.argmax(), picture.shape)
+        bright = (picture > (low + high) / 2).mean()
+        note = f"{title}: {bright:.0%} of it bright, loudest at {frame * recipe.hop / recipe.sample_rate:.2f} s in mel bin {row}"
+        if blank := int((np.ptp(picture, axis=1) == 0).sum()):
+            note += f", {blank} mel bins without any sound"
+        notes.append(note)
     return describe(
-        fig, f"{len(pictures)} log-mel pictures, time from left to right, low tones at the bottom: {'; '.join(titles)}."
+        fig,
+        f"{len(pictures)} log-mel pictures. {'; '.join(notes)}.",
+        "Time runs to the right, low tones lie at the bottom, and bright is loud.",
     )
 
 
@@ -173,6 +202,7 @@ def filters(weights: dict[str, np.ndarray], sample_rate: int) -> Figure:
     return describe(
         fig,
         f"Every eighth mel filter as a triangle over frequency, narrow at low tones and wide at high ones. {'; '.join(notes)}.",
+        "Each triangle is one mel bin, and its height says how much of a tone that bin takes.",
     )
 
 
@@ -193,7 +223,9 @@ def curves(steps: pd.DataFrame, history: pd.DataFrame) -> Figure:
         f"to {steps['loss'].iloc[-10:].mean():.4f}. The validation loss ends at {history['loss'].iloc[-1]:.4f}, the validation ROC-AUC at "
         f"{history['roc_auc'].iloc[-1]:.4f}."
     )
-    return describe(fig, alt)
+    return describe(
+        fig, alt, "The two upper charts have a point for each step, and the two lower ones a point for each epoch."
+    )
 
 
 def over_seed(ours: dict, seed: dict, label: str) -> Figure:
@@ -218,7 +250,7 @@ def over_seed(ours: dict, seed: dict, label: str) -> Figure:
         f"{seed['validation_loss'][-1]:.5f} in the original and at {ours['validation_loss'][-1]:.5f} here, "
         f"the ROC-AUC at {seed['validation_roc_auc'][-1]:.6f} and {ours['validation_roc_auc'][-1]:.6f}."
     )
-    return describe(fig, alt)
+    return describe(fig, alt, "Where the solid line lies below the dashed one, this run has the smaller loss or error.")
 
 
 def confusion(counts: pd.DataFrame) -> Figure:
@@ -239,6 +271,7 @@ def confusion(counts: pd.DataFrame) -> Figure:
     return describe(
         fig,
         f"Confusion matrix of ten digits. {np.trace(counts.to_numpy())} of {counts.to_numpy().sum()} clips lie on the diagonal. {most}",
+        "A number beside the diagonal counts clips of the row's digit that were read as the column's.",
     )
 
 
@@ -256,7 +289,7 @@ def recall(table: pd.DataFrame, by: str) -> Figure:
         f"Recall by {by}, with intervals; the worst are at the top. {by} {table.index[0]} is worst with {worst['recall']:.1%} of {worst['clips']:.0f} "
         "clips. With few clips the intervals are wide."
     )
-    return describe(fig, alt)
+    return describe(fig, alt, "The dot is the share that was recognised, and the line is its 95 % interval.")
 
 
 def predictions(pictures: np.ndarray, table: pd.DataFrame, recipe: Recipe, label: str) -> Figure:
@@ -275,6 +308,7 @@ def predictions(pictures: np.ndarray, table: pd.DataFrame, recipe: Recipe, label
     return describe(
         fig,
         f"{label}: {len(table)} log-mel pictures with the digit said, the digit read, its probability and the loss; {wrong} of them are misread.",
+        "Orange titles are mistakes: there the digit that was read is not the digit that was said.",
     )
 
 
@@ -291,7 +325,9 @@ def card(audio: np.ndarray, picture: np.ndarray, row: pd.Series, recipe: Recipe,
     title = f"said {row['digit']} by speaker {row['speaker']}{mark}, read as {row['predicted']}"
     fig.suptitle(title, fontsize=10)
     alt = f"Waveform, log-mel picture and probabilities of a clip: {title} with probability {chances[row['predicted']]:.2f}; the true digit got {chances[row['digit']]:.2f}."
-    return describe(fig, alt)
+    return describe(
+        fig, alt, "The green bar is the digit that was said; an orange one is the digit that was read instead."
+    )
 
 
 def comparison(scores: pd.DataFrame) -> Figure:
@@ -306,7 +342,11 @@ def comparison(scores: pd.DataFrame) -> Figure:
     parts = [
         f"{name} {row.accuracy:.1%} (95 % interval {row.low:.1%} to {row.high:.1%})" for name, row in scores.iterrows()
     ]
-    return describe(fig, f"Accuracy with intervals: {'; '.join(parts)}.")
+    return describe(
+        fig,
+        f"Accuracy with intervals: {'; '.join(parts)}.",
+        "Each dot is an accuracy, and the line through it is its 95 % interval.",
+    )
 
 
 def spectrogram(power: np.ndarray, sample_rate: int, hop: int, title: str) -> Figure:
@@ -320,6 +360,7 @@ def spectrogram(power: np.ndarray, sample_rate: int, hop: int, title: str) -> Fi
     return describe(
         fig,
         f"Spectrogram of {title}: time to the right, frequency upwards, brightness in decibels. Voiced sounds show as stacked horizontal stripes, the harmonics.",
+        "Each column is one window of the sound, and brighter means more power at that frequency.",
     )
 
 
@@ -380,7 +421,9 @@ def curves_of_runs(runs: dict[str, tuple[pd.DataFrame, pd.DataFrame]], label: st
         f"{label}: four charts of training loss, and validation loss, accuracy and ROC-AUC error, with a line for each "
         f"run: {', '.join(runs)}. Best last epochs: {'; '.join(best)}."
     )
-    return describe(fig, alt)
+    return describe(
+        fig, alt, "Each line is one run: the lower its losses and the higher its accuracy, the better it learned."
+    )
 
 
 def robustness(table: pd.DataFrame) -> Figure:
@@ -427,7 +470,11 @@ def robustness(table: pd.DataFrame) -> Figure:
     fig.legend(
         lines.values(), lines, loc="outside lower center", ncols=max(1, min(3, 60 // (max(map(len, lines)) + 6)))
     )
-    return describe(fig, _robustness_alt(table, len(kinds)))
+    return describe(
+        fig,
+        _robustness_alt(table, len(kinds)),
+        "Each line is one model: the nearer it stays to its dashed line, the less the disturbance does to it.",
+    )
 
 
 def _robustness_alt(table: pd.DataFrame, kinds: int) -> str:
@@ -468,7 +515,7 @@ def embedding_map(points: np.ndarray, table: pd.DataFrame, label: str) -> Figure
         f"{label}: map of {len(points)} clips, each drawn as its digit; near means alike to the model. {alike:.0%} lie next to a "
         f"clip of the same digit. {wrong.sum()} misread clips are ringed."
     )
-    return describe(fig, alt)
+    return describe(fig, alt, "Each digit on the map is one clip, and a ring marks a clip that was misread.")
 
 
 def cams(pictures: np.ndarray, maps: dict[str, np.ndarray], titles: Sequence[str], recipe: Recipe) -> Figure:
@@ -499,6 +546,7 @@ def cams(pictures: np.ndarray, maps: dict[str, np.ndarray], titles: Sequence[str
     return describe(
         fig,
         f"Log-mel pictures of {count} clips; beside each, in orange on grey, where evidence lies: {'; '.join(notes)}.",
+        "The more orange a place is, the more it speaks for the digit that was asked about.",
     )
 
 
@@ -520,6 +568,7 @@ def cam_sanity(checks: dict[str, pd.DataFrame]) -> Figure:
         fig,
         f"Rank correlation between maps before and after weights are drawn anew, part by part from the last. {'; '.join(parts)}. "
         "A map that depends on what was learned falls towards 0.",
+        "A line that falls to 0 needs what was learned; a line that stays at 1 does not.",
     )
 
 
@@ -544,7 +593,11 @@ def split_gap(scores: pd.DataFrame) -> Figure:
         parts.append(f"{name} {words} (95 % interval {row['low']:.1%} to {row['high']:.1%})")
     ax.set_yticks(range(len(scores)), scores.index)
     ax.set(xlabel="accuracy in per cent, with 95 % interval", ylim=(len(scores) - 0.4, -0.8))
-    return describe(fig, f"Accuracy by the way of splitting; a bar spans the gap to the first: {'; '.join(parts)}.")
+    return describe(
+        fig,
+        f"Accuracy by the way of splitting; a bar spans the gap to the first: {'; '.join(parts)}.",
+        "The shaded bar is how far an accuracy lies from the first one, by the dashed line.",
+    )
 
 
 def reliability(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -571,6 +624,7 @@ def reliability(tables: dict[str, pd.DataFrame]) -> Figure:
     return describe(
         fig,
         f"Reliability: accuracy against confidence in bins, the diagonal being perfect, and below it clips in each bin. {'; '.join(parts)}.",
+        "On the dashed diagonal confidence keeps its word, and orange is how far it does not.",
     )
 
 
@@ -593,7 +647,11 @@ def risk_coverage(curves: dict[str, pd.DataFrame]) -> Figure:
     ax.set(xlabel="clips answered, in per cent, the surest first", ylabel="misread, in per cent", xlim=(0, 100))
     ax.set_ylim(0, 100 * min(1, 1.1 * top))
     ax.legend(loc="upper center")
-    return describe(fig, f"Risk against coverage, with 95 % intervals: {'; '.join(parts)}.")
+    return describe(
+        fig,
+        f"Risk against coverage, with 95 % intervals: {'; '.join(parts)}.",
+        "Further to the left the model answers fewer clips, only those that it is surest of.",
+    )
 
 
 def learning_curve(curves: dict[str, pd.DataFrame], by: str) -> Figure:
@@ -617,7 +675,9 @@ def learning_curve(curves: dict[str, pd.DataFrame], by: str) -> Figure:
     ax.set(xlabel=f"{by} to learn from", ylabel="accuracy in per cent")
     ax.legend(loc="lower right")
     return describe(
-        fig, f"Accuracy, with 95 % intervals, against the number of {by} to learn from. {'; '.join(parts)}."
+        fig,
+        f"Accuracy, with 95 % intervals, against the number of {by} to learn from. {'; '.join(parts)}.",
+        "Each step to the right had more to learn from, and the shaded band is the 95 % interval.",
     )
 
 
@@ -646,4 +706,4 @@ def groups(table: pd.DataFrame, by: str) -> Figure:
     alt = f"Recall by {by} with 95 % intervals, worst first, {overall:.1%} over all: {'; '.join(shown)}."
     if len(little):
         alt += f" Hollow, as too small to say much: {', '.join(map(str, little))}."
-    return describe(fig, alt)
+    return describe(fig, alt, "Each dot is a group, as large as its number of clips; a hollow dot says little.")

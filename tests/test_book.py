@@ -17,7 +17,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-from spokendigits import book, cli, course, listen
+from spokendigits import book, cli, course, listen, plots
 from spokendigits.errors import CourseError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +26,7 @@ ALT_TEXTS = (
     "Bars of the durations of five clips, all between 0.3 and 0.9 s.",
     "A line that rises from 0 to 1 in five steps.",
 )
+CAPTION = "Each bar is one clip, and a long bar is a long clip."
 
 
 def used_substitutions() -> set[str]:
@@ -62,7 +63,8 @@ def stand_in(name: str, alt_texts: tuple[str, ...] = ALT_TEXTS) -> nbformat.Note
     table = pd.DataFrame(
         np.round(np.random.default_rng(0).random((4, 14)), 3), columns=[f"column {i}" for i in range(14)]
     )
-    figures = [output(image_png=figure(f"C{i}"), text_plain=text) for i, text in enumerate(alt_texts)]
+    texts = [text if "\n\n" in text else f"{text}\n\n{CAPTION}" for text in alt_texts]
+    figures = [output(image_png=figure(f"C{i}"), text_plain=text) for i, text in enumerate(texts)]
     tone = 0.1 * np.sin(np.arange(4000) / 5)
     sounds = listen.players([(tone, f"digit {digit}, synthetic") for digit in range(4)], 8000)
     bar = new.new_output("stream", name="stderr", text="clips: 100%|####| 4/4\n")
@@ -147,6 +149,47 @@ def test_figures_of_one_cell_keep_their_own_alt_texts(html, soups, request):
         pytest.skip("looks at a stand-in's two figures")
     images = soups[f"notebooks/{NOTEBOOKS[0]}.html"].select(".cell_output img")
     assert [image["alt"] for image in images] == list(ALT_TEXTS)
+
+
+def test_every_figure_has_a_sentence_below_it_that_does_not_repeat_its_alt_text(soups):
+    """A clip's card is no figure of this kind: its caption names who says what, as a player's label does."""
+    checked = 0
+    for name, soup in soups.items():
+        for image in soup.select("article img"):
+            if image.find_parent(class_="players") or "front-picture" in image.get("class", []):
+                continue
+            box = image.find_parent("figure")
+            assert box is not None and box.figcaption is not None, f"{name}: no caption below {image['alt']}"
+            caption = " ".join(box.figcaption.select_one(".caption-text").get_text().split())
+            assert book.SENTENCE.fullmatch(caption), f"{name}: only a label: {caption!r}"
+            assert caption not in image["alt"] and image["alt"] not in caption, f"{name}: said twice: {caption!r}"
+            checked += 1
+    assert checked > len(NOTEBOOKS)
+
+
+def test_each_kind_of_figure_has_a_caption_of_its_own():
+    captions = {}
+    for function in ast.parse(Path(plots.__file__).read_text(encoding="utf-8")).body:
+        for call in ast.walk(function):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "describe":
+                captions[function.name] = ast.literal_eval(call.args[2])
+    assert len(captions) >= 20 and len(set(captions.values())) == len(captions)
+    assert [name for name, caption in captions.items() if not book.SENTENCE.fullmatch(caption)] == []
+
+
+def test_a_figure_keeps_alt_text_and_caption_apart_and_says_what_is_in_its_pictures():
+    recipe = course.recipe("fast", "synthetic")
+    picture = np.full((recipe.n_mels, recipe.frames), -80.0)
+    picture[10, 20] = 0  # one bright place, and one mel bin that is not empty
+    text = plots.mel_pictures(picture[None], ["digit 7"], recipe)._repr_mimebundle_()["text/plain"]
+    alt, caption = plots.described(text)
+    seconds = 20 * recipe.hop / recipe.sample_rate
+    assert (
+        f"digit 7: 0% of it bright, loudest at {seconds:.2f} s in mel bin 10, {recipe.n_mels - 1} mel bins without"
+        in alt
+    )
+    assert caption.startswith("Time runs to the right") and "\n" not in alt + caption
+    assert plots.described("'Only this.'") == ("Only this.", "")
 
 
 def test_solutions_are_folded(soups, request):
@@ -256,6 +299,57 @@ def test_a_page_shows_the_minutes_that_a_notebook_states(tmp_path):
     found = book._results(ROOT, {"minutes_01_data": "1000"}, None)["prose"]
     stated = nbformat.read(ROOT / "notebooks/01_data.ipynb", as_version=4).cells[0].source
     assert f"**Time** {found['minutes_01_data']} minutes" in stated
+
+
+def test_reading_minutes_count_what_is_seen(tmp_path):
+    new = nbformat.v4
+    prose = "word " * 300  # two minutes
+    code = "\n".join(f"x = {i}" for i in range(50))  # six minutes
+    shown = [output(image_png="x", text_plain="a figure"), output(text_html="<audio></audio>" * 4)]
+    cells = {
+        "prose": new.new_markdown_cell(prose),
+        "code": new.new_code_cell(code),
+        "outputs": new.new_code_cell("", outputs=shown),
+        "folded with its output": new.new_code_cell(code, outputs=shown, metadata={"tags": ["hide-cell"]}),
+        "its code is folded": new.new_code_cell(code, outputs=shown, metadata={"tags": ["hide-input"]}),
+    }
+    minutes = {"prose": 2, "code": 6, "outputs": 2 / 3, "folded with its output": 0, "its code is folded": 2 / 3}
+    practice = [
+        new.new_markdown_cell("## Exercise 1"),
+        new.new_code_cell(code),
+        new.new_markdown_cell("## Check yourself " + prose),
+    ]
+    for name, cell in cells.items():
+        nbformat.write(new.new_notebook(cells=[cell, *practice]), tmp_path / "a.ipynb")
+        found = book.reading_minutes(tmp_path / "a.ipynb", seconds=90)
+        assert found["read"] == pytest.approx(1.5 + minutes[name]), name
+        assert found["questions"] == pytest.approx(2 + 2 / 150)
+    (tmp_path / "a.md").write_text(
+        f"{prose}\n```bash\nmake run\nmake test\n```\n```{{figure}} a.png\n:alt: {prose}\n\n{prose}\n```\n"
+    )
+    assert book.reading_minutes(tmp_path / "a.md")["read"] == pytest.approx(4 + (2 * 7.2 + 20) / 60, abs=0.02)
+
+
+@pytest.mark.parametrize("path", [f"{page}.md" for page in book.pages(ROOT) if page.startswith("book/")])
+def test_a_page_takes_at_most_25_minutes(path):
+    assert book.reading_minutes(ROOT / path)["read"] <= 25
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_states_the_minutes_that_it_takes_and_those_are_at_most_25(name):
+    """Without exercises and questions. Its run time is the one measured last: `make outputs`."""
+    path = ROOT / f"notebooks/{name}.ipynb"
+    found = book.reading_minutes(path, float(course.stored("fast")["prose"][f"seconds_{name}"]))
+    stated = re.search(
+        r"\*\*Time\*\* (\d+) minutes to read and run, (\d+) for the questions at the end, \d+ more for the exercises\.",
+        nbformat.read(path, as_version=4).cells[0].source,
+    )
+    assert stated, "the opening cell states its minutes in another way"
+    assert int(stated[1]) == pytest.approx(found["read"], abs=2), (
+        f"states {stated[1]} minutes, takes {found['read']:.0f}"
+    )
+    assert int(stated[2]) == pytest.approx(found["questions"], abs=2)
+    assert max(found["read"], int(stated[1])) <= 25
 
 
 def page(name: str) -> str:
@@ -375,7 +469,7 @@ def test_results_that_are_not_there_name_the_command_that_makes_them(tmp_path):
 
 
 def test_a_failed_build_says_all_that_is_wrong_and_leaves_the_old_book(tmp_path):
-    bare = stand_in("bare", alt_texts=("<Figure size 640x480 with 1 Axes>", "short"))
+    bare = stand_in("bare", alt_texts=("<Figure size 640x480 with 1 Axes>", "short\n\nFigure 1."))
     lost = stand_in("lost")
     lost.cells[0].source += "\n\nSee [nowhere](nowhere.md) and {cite:p}`nobody2020`."
     notebooks = write_stand_ins(tmp_path / "notebooks", **{NOTEBOOKS[0]: bare, NOTEBOOKS[1]: lost})
@@ -388,6 +482,7 @@ def test_a_failed_build_says_all_that_is_wrong_and_leaves_the_old_book(tmp_path)
         book.build(notebooks, tmp_path / "made", given)
     said = str(caught.value)
     assert len(re.findall(rf"notebooks/{NOTEBOOKS[0]}\.ipynb.*no description", said)) == 2
+    assert re.search(rf"notebooks/{NOTEBOOKS[0]}\.ipynb.*no sentence below it, only 'Figure 1\.'", said)
     assert re.search(rf"notebooks/{NOTEBOOKS[1]}\.ipynb.*nowhere", said) and "nobody2020" in said
     assert re.search(r"book/index\.md.*accuracy_speaker", said)
     assert not re.search(r"/tmp|spokendigits-book-", said)

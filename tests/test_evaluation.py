@@ -91,7 +91,7 @@ def test_the_figure_of_groups_says_which_are_too_small():
     whole = scored({f"s{i}": [1] * 45 + [i % 2] * 5 for i in range(8)})
     whole["accent"] = ["British"] * 300 + ["American"] * 100
     fig = plots.groups(ev.recall_by(whole, "accent"), "accent")
-    alt = fig._repr_mimebundle_()["text/plain"]
+    alt, _ = plots.described(fig._repr_mimebundle_()["text/plain"])
     assert "95.0% over all" in alt and "American 95.0% (" in alt and alt.endswith("too small to say much: American.")
     assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == [
         "American  (2 speakers, 100 clips)",

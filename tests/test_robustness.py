@@ -334,7 +334,7 @@ def test_the_figure_says_which_model_stands_more():
     assert shown[0].xaxis_inverted(), "more noise to the right"
     assert list(shown[2].get_lines()[1].get_ydata()) == pytest.approx([50, 80, 95]), "clean at its own speed"
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["plain", "tough", "undisturbed"]
-    alt = fig._repr_mimebundle_()["text/plain"]
+    alt, _ = plots.described(fig._repr_mimebundle_()["text/plain"])
     assert "plain: 95.0% clean, 61.7% on average over all disturbances, at worst 20.0% with white noise at 10 dB" in alt
     assert "tough: 90.0% clean, 77.5% on average" in alt and "at worst 10.0% with pitch at -6 semitones" in alt
     assert alt.endswith("Best on average: tough.")

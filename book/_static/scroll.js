@@ -1,6 +1,6 @@
 // What scrolls in a box of its own must be reachable with the keyboard: Tab goes there, the arrow keys move it.
 (() => {
-  const boxes = "main pre, main .output, main .cell_output, main .pst-scrollable-table-container, main .highlight";
+  const boxes = "main pre, main .output, main .cell_output, main .cell_output figure, main .pst-scrollable-table-container, main .highlight";
   const mark = () => {
     for (const box of document.querySelectorAll(boxes)) {
       const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
