@@ -1,10 +1,10 @@
-# make run · make test · make book · make lab · make students · make outputs · make full · make real · make synthetic · make bench · make clean
+# make run · make test · make book · make lab · make students · make pack · make slides · make pdf · make outputs · make full · make real · make synthetic · make bench · make stale · make links · make clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: setup run test book lab students outputs full real synthetic bench clean
+.PHONY: setup run test book lab students pack slides pdf outputs full real synthetic bench stale links clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -27,6 +27,18 @@ lab: $(READY)
 # Copies of the notebooks without solutions and outputs: _build/students.
 students: $(READY)
 	$(BIN)/spokendigits students
+
+# Slides of the six notebooks for a class: _build/slides/index.html.
+slides: $(READY)
+	$(BIN)/python -m tools.slides
+
+# The whole book as one PDF, printed by Chromium: _build/spoken-digits.pdf.
+pdf: $(READY)
+	$(BIN)/python -m tools.pdf
+
+# All that a classroom without a network needs, in one folder: _build/pack, or `make pack TO=folder`.
+pack: $(READY)
+	$(BIN)/python -m tools.pack $(if $(TO),"$(TO)")
 
 # Renews the outputs stored in the notebooks, and book/results/fast.json.
 outputs: $(READY)
@@ -58,6 +70,14 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $(READY)
+
+# How old the pins of requirements.lock are. Asks the package index, and changes nothing.
+stale: $(READY)
+	$(BIN)/python -m tools.stale
+
+# Asks every link that leads elsewhere, over the network. The tests check all other links.
+links: $(READY)
+	$(BIN)/python -m tools.links
 
 # What was made, but not the data or the runs.
 clean:
