@@ -232,6 +232,7 @@ def _run_jupyter_book(stage: Path) -> None:
 def setup(app) -> dict:
     """Registers the extension with Sphinx (named under `extra_extensions` in _config.yml)."""
     app.connect("doctree-read", _describe_figures)
+    app.connect("doctree-read", _anchor_terms)
     # Later than the theme, which makes its launch buttons at 501.
     app.connect("html-page-context", _add_lab_button, priority=502)
     app.connect("html-page-context", _drop_thebe, priority=502)
@@ -275,6 +276,24 @@ def _describe_figures(app, doctree) -> None:
         caption = " ".join(part.astext() for part in figure.findall(nodes.caption))
         if not SENTENCE.fullmatch(" ".join(caption.split())):
             warn(f"a figure has no sentence below it, only {caption!r}. Say how to read it (`plots.describe`).", figure)
+
+
+def _anchor_terms(app, doctree) -> None:
+    """Lets a plain link lead to a term of the glossary or to a reference: `[hop](../book/glossary.md#term-hop)`.
+
+    A notebook has no other kind of link that JupyterLab shows as one. Of a page's anchors MyST knows only the headings, and
+    warns of all others; so a link to a term that is not there still stops the build.
+    """
+    from docutils import nodes
+
+    page = app.env.docname
+    anchors = {name: (term.line, name, term.astext()) for term in doctree.findall(nodes.term) for name in term["ids"]}
+    for key, bibliography in app.env.get_domain("cite").bibliographies.items():
+        if key.docname == page:
+            anchors |= {
+                node["ids"][0]: (None, node["ids"][0], name) for name, node in bibliography.citation_nodes.items()
+            }
+    app.env.metadata[page].setdefault("myst_slugs", {}).update(anchors)
 
 
 def _add_lab_button(app, pagename, templatename, context, doctree) -> None:

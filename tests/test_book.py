@@ -240,6 +240,23 @@ def test_links_inside_the_book_lead_somewhere(html, soups):
             assert file.exists(), f"{name}: {address}"
 
 
+def test_anchors_inside_the_book_are_there(html, soups):
+    """Sphinx checks those that the pages' authors wrote. This one sees all: the theme's, those in HTML, those in outputs."""
+    followed = 0
+    for name, soup in soups.items():
+        for tag in soup.select("a[href*='#']"):
+            address, _, anchor = unquote(tag["href"]).partition("#")
+            if elsewhere(address) or not anchor:
+                continue
+            target = (html / name).parent / address.split("?")[0] if address else html / name
+            page = soups.get(target.resolve().relative_to(html.resolve()).as_posix())
+            assert page is None or page.find(attrs={"id": anchor}) or page.find("a", attrs={"name": anchor}), (
+                f"{name}: {tag['href']}"
+            )
+            followed += page is not None
+    assert followed > 100
+
+
 def test_the_search_index_is_a_script(html, soups):
     """A browser refuses to fetch a file:// address, but it runs a script from one."""
     assert "Search.setIndex(" in (html / "searchindex.js").read_text(encoding="utf-8")
