@@ -1,10 +1,10 @@
-# make run · make test · make book · make lab · make students · make pack · make slides · make pdf · make outputs · make full · make real · make synthetic · make bench · make stale · make links · make clean
+# make run · make test · make book · make lab · make students · make pack · make slides · make pdf · make outputs · make full · make real · make synthetic · make bench · make seat · make stale · make links · make clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: setup run test book lab students pack slides pdf outputs full real synthetic bench stale links clean
+.PHONY: setup run test book lab students pack slides pdf outputs full real synthetic bench seat stale links clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -59,6 +59,10 @@ synthetic: $(READY)
 # How fast it is, as ratios: book/results/bench.json and its figure. Leave the computer alone meanwhile.
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# What one student's seat on a JupyterHub needs: book/results/seat.json. A few minutes; leave the computer alone meanwhile.
+seat: $(READY)
+	$(BIN)/python -m tools.seat
 
 setup: $(READY)
 

@@ -82,7 +82,7 @@ def _results(source: Path, results: dict[str, str] | None, full: dict | None) ->
     seed, others = (read_json(source / "book" / "results" / f"{name}.json") for name in ("seed", "published"))
     measured = {
         name: text
-        for what, command in (("bench", "bench"), ("synthetic", "synthetic"), ("fsdd", "real"))
+        for what, command in (("bench", "bench"), ("synthetic", "synthetic"), ("fsdd", "real"), ("seat", "seat"))
         for name, text in stored(what, command)["prose"].items()
     }
     shown = plots.over_seed(full["curves"], seed["curves"], full["prose"]["full_corpus"])._repr_mimebundle_()

@@ -12,7 +12,7 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 # Code, links' addresses, HTML tags, roles, the options of a directive (all but alt texts), and what stands in for a number.
 NOT_PROSE = re.compile(
-    r"^ *(`{3,})(?:bash|python|powershell|text|bibtex)\n.*?^ *\1`*$"
+    r"^ *(`{3,})(?:bash|python|powershell|text|bibtex|yaml|dockerfile)\n.*?^ *\1`*$"
     r"|^ *:(?!alt:)[\w-]+:[^\n]*$|^ *[`:~]{3,}(?:\{[\w-]+\})?|^\([\w-]+\)=$"
     r"|\{term\}`(?P<words>[^`<]*)[^`]*`|\{[\w:-]+\}`[^`]*`"
     r"|(?<!`)(`+)(?!`)(?:(?!\n\n).)+?(?<!`)\3(?!`)"
