@@ -22,7 +22,7 @@ book: $(READY)
 	$(BIN)/spokendigits book
 
 lab: $(READY)
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	$(BIN)/jupyter lab notebooks/01_data.ipynb
 
 # Copies of the notebooks without solutions and outputs: _build/students.
 students: $(READY)

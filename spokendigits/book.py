@@ -306,8 +306,8 @@ def _add_lab_button(app, pagename, templatename, context, doctree) -> None:
                     "text": "JupyterLab",
                     "tooltip": "Open in JupyterLab on this computer, once `make lab` has started it",
                     "icon": "fas fa-flask",
-                    # `make lab` serves the folder notebooks/ at the usual port.
-                    "url": f"http://localhost:8888/lab/tree/{Path(pagename).name}.ipynb",
+                    # `make lab` serves the whole checkout at the usual port, so that links to other pages lead somewhere.
+                    "url": f"http://localhost:8888/lab/tree/{pagename}.ipynb",
                 }
             )
 

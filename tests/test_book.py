@@ -270,7 +270,7 @@ def test_launch_buttons_name_the_repository(soups):
     for name in NOTEBOOKS:
         links = [link["href"] for link in soups[f"notebooks/{name}.html"].select(".dropdown-launch-buttons a")]
         assert sorted(links) == [
-            f"http://localhost:8888/lab/tree/{name}.ipynb",
+            f"http://localhost:8888/lab/tree/notebooks/{name}.ipynb",
             f"https://colab.research.google.com/github/{place}/blob/{config['branch']}/notebooks/{name}.ipynb",
             f"https://mybinder.org/v2/gh/{place}/{config['branch']}?urlpath=lab/tree/notebooks/{name}.ipynb",
         ]

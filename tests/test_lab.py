@@ -78,7 +78,7 @@ def lab(home):
     token = secrets.token_hex(16)
     own = {name: str(home / name.lower()) for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
     environment = {"SPOKENDIGITS_HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_TOKEN": token}
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={home / 'notebooks'}", "--no-browser"]
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={home}", "--no-browser"]
     command += ["--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
@@ -118,7 +118,7 @@ def page(lab):
         browser = started.chromium.launch(executable_path=program, args=QUIET)
         page = browser.new_page(viewport=WIDE)
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(f"{address}/lab/tree/{SOURCE.name}?token={token}")
+        page.goto(f"{address}/lab/tree/notebooks/{SOURCE.name}?token={token}")
         # JupyterLab puts the cells into the page bit by bit, and its menu runs those that are there.
         whole = f"document.querySelectorAll('.jp-Notebook .jp-Cell').length == {len(nbformat.read(SOURCE, 4).cells)}"
         page.wait_for_function(whole, timeout=PATIENCE)

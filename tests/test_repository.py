@@ -144,9 +144,9 @@ def test_commands_on_a_page_exist(path):
 
 
 def test_the_lab_is_where_the_book_looks_for_it():
-    """The JupyterLab button of spokendigits/book.py leads to notebooks served from their own folder, at the usual port."""
-    assert "jupyter lab --notebook-dir=notebooks" in text("Makefile")
-    assert "jupyter lab --notebook-dir=notebooks" in text("book/how_to_use.md")
+    """The JupyterLab button of spokendigits/book.py leads to a notebook in the checkout, served whole at the usual port."""
+    assert "jupyter lab notebooks/01_data.ipynb" in text("Makefile")
+    assert "jupyter lab notebooks/01_data.ipynb" in text("book/how_to_use.md")
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if not path.startswith("book/")])  # Sphinx checks the book's
