@@ -27,7 +27,7 @@ def world(fsdd_root, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPOKENDIGITS_HOME", str(tmp_path_factory.mktemp("robustness")))
         corpus = fsdd.read(fsdd_root).part(speakers=3, takes=8)
-        recipe = Recipe.preset("fast").but(**SMALL).but(epochs=6)
+        recipe = Recipe.preset("fast").but(**SMALL).but(epochs=10)
         clips = make_clips(corpus, recipe, progress=False)
         held_out = corpus.table["take"].to_numpy() < 2
         parts = Split(np.flatnonzero(~held_out), np.flatnonzero(held_out), np.array([], int))

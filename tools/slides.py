@@ -215,6 +215,8 @@ def _question(slides: list[Slide], source: str) -> None:
 def _code(slides: list[Slide], cell) -> None:
     """Adds what a cell of code shows: its pictures, tables and players, or what it prints, with the code if that is short."""
     printed = "".join(one.text for one in cell.outputs if one.output_type == "stream" and one.name == "stdout").strip()
+    if "exercise" in cell.metadata.get("tags", []):
+        printed = ""  # a check that still waits for its answer
     data = [one.data for one in cell.outputs if "data" in one]
     if slides[-1].heading == "What you have now":  # what made the numbers
         if printed:
