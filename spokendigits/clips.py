@@ -140,7 +140,7 @@ def _key(corpus: Corpus, recipe: Recipe) -> str:
     digest = hashlib.sha256(json.dumps([VERSION, recipe.sample_rate, recipe.samples]).encode())
     for path in corpus.table["path"]:
         try:
-            facts = os.stat(corpus.root / path)
+            facts = os.stat(os.path.join(corpus.root, path))  # pathlib takes as long as the system
         except OSError as error:
             raise CourseError(f"{corpus.root / path}: {error.strerror}. Fetch the corpus again.") from None
         # Synthetic speech made again is the same speech: what made it counts, not when.
@@ -210,8 +210,11 @@ def _plain_wav(path: str) -> tuple[int, np.ndarray] | None:
     libsndfile reads it too, but takes several times as long.
     """
     try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read(SMALL)
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # half as long as a file object's
+        try:
+            data = os.read(file, SMALL)
+        finally:
+            os.close(file)
     except OSError:
         return None
     start = data.find(b"data", PLAIN.size) + 8
