@@ -1,6 +1,7 @@
 """`Classifier`: waveforms in, logits out; a frontend and a timm backbone."""
 
 import functools
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -55,6 +56,13 @@ class Classifier(nn.Module):
             digest = sha256(temporary)
         write_json(_digest_file(path), {"sha256": digest})
         return digest
+
+    def digest(self) -> str:
+        """A SHA-256 of all weights, in hex."""
+        found = hashlib.sha256()
+        for value in self.state_dict().values():
+            found.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     @classmethod
     def load(cls, path: Path | str) -> "Classifier":

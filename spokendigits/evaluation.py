@@ -23,6 +23,11 @@ PROBABILITIES = [f"p{digit}" for digit in range(DIGITS)]
 ENOUGH_SPEAKERS, ENOUGH_CLIPS = 5, 30  # below them, a row of `recall_by` carries a warning
 
 
+def targets(digit: torch.Tensor) -> torch.Tensor:
+    """What ten outputs should say of digits [batch]: float32 [batch, 10], 1 for the digit; all 0 for -1, which is none."""
+    return F.one_hot(digit.clamp(min=0), DIGITS).float() * (digit >= 0)[:, None]
+
+
 def losses(logits: torch.Tensor, target: torch.Tensor, kind: str) -> torch.Tensor:
     """The loss of each clip, [batch], from logits and targets [batch, 10].
 
@@ -42,6 +47,15 @@ def probabilities(logits: torch.Tensor, kind: str) -> torch.Tensor:
         each = logits.double().sigmoid()
         return each / each.sum(dim=1, keepdim=True)
     return logits.double().softmax(dim=1)
+
+
+def digit_score(logits: torch.Tensor, kind: str) -> torch.Tensor:
+    """How sure a network is that any digit was said, [batch], from logits [batch, 10]; of no fixed scale.
+
+    "bce": the largest logit, for ten yes-or-no answers can all be no. "cross_entropy": the logarithm of the summed
+    exponentials, which is minus the energy of Liu et al. (2020, arXiv 2010.03759).
+    """
+    return logits.amax(dim=1) if kind == "bce" else logits.logsumexp(dim=1)
 
 
 def predict(
@@ -81,13 +95,12 @@ def predict(
         batches = (loader or Loader(clips, corpus, device)).each(share[part] for part in parts)
         for part, (audio, digit) in zip(parts, batches, strict=True):
             logits = classifier(audio).float()
-            target = F.one_hot(digit, DIGITS).float()
             mean = probabilities(logits, recipe.loss)
             for view in range(1, views):
                 other = classifier.backbone(classifier.frontend(audio, change)).float()
                 mean = (view * mean + probabilities(other, recipe.loss)) / (view + 1)
             chances[part] = mean.cpu()
-            lost[part] = losses(logits, target, recipe.loss).cpu()
+            lost[part] = losses(logits, targets(digit), recipe.loss).cpu()
             bar.update()
     if us.num_processes > 1:
         gathered = zip(*gather_object([(places, chances, lost)]), strict=True)

@@ -10,7 +10,7 @@ from spokendigits.corpora import espeak, synthetic
 from spokendigits.devices import processes
 from spokendigits.errors import CourseError
 from spokendigits.files import data_folder, read_json, sha256
-from spokendigits.recipe import Recipe
+from spokendigits.recipe import PICTURE, Recipe
 from spokendigits.splits import split
 
 VERSION = 1  # raise it when the same settings would give weights of another meaning
@@ -34,20 +34,7 @@ PRETRAINING = Recipe(
 
 # What the pretrained backbone must have in common with the one that starts from it: the pictures and the network.
 # Everything else in a recipe is the business of the later training, and may change without a new pretraining.
-COMMON = (
-    "sample_rate",
-    "seconds",
-    "window",
-    "hop",
-    "n_mels",
-    "f_min",
-    "f_max",
-    "mel_scale",
-    "top_db",
-    "normalization",
-    "backbone",
-    "pool",
-)
+COMMON = (*PICTURE, "backbone", "pool")
 
 LOWEST = 0.5  # accuracy on held-out voices below which a pretraining has failed; guessing gives 0.1
 

@@ -23,6 +23,19 @@ CHOICES = {
     "metric": ("roc_auc", "accuracy", "log_loss"),
 }
 AUGMENTATIONS = ("voice", "cut", "room", "band", "noise", "mask")  # `Augment` says what each of them is
+# What pictures look like. Networks that see the same ones have these in common.
+PICTURE = (
+    "sample_rate",
+    "seconds",
+    "window",
+    "hop",
+    "n_mels",
+    "f_min",
+    "f_max",
+    "mel_scale",
+    "top_db",
+    "normalization",
+)
 POSITIVE = (
     "sample_rate",
     "seconds",

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast, find_executable_batch_size
@@ -20,13 +19,14 @@ from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
 from tqdm import tqdm
 
-from spokendigits.classifier import DIGITS, RANDOM_WEIGHTS, Classifier, create, read_weights
+from spokendigits.classifier import RANDOM_WEIGHTS, Classifier, create, read_weights
 from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.cpu import use_matrices
 from spokendigits.devices import device_name, precision, processes
+from spokendigits.distillation import distilled, ready
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import interval, losses, metrics, mistakes, predict
+from spokendigits.evaluation import interval, losses, metrics, mistakes, predict, targets
 from spokendigits.files import atomic_file, atomic_folder, read_json, sha256, versions, write_json
 from spokendigits.frontend import to_float
 from spokendigits.loading import Loader
@@ -66,6 +66,7 @@ def train(
     progress: bool = True,
     trackers: Sequence[str] = (),
     find_batch_size: bool = False,
+    teacher: Classifier | None = None,
 ) -> Classifier:
     """Trains a classifier and leaves its files in `folder`; goes on from the last whole epoch if it was stopped.
 
@@ -75,19 +76,21 @@ def train(
 
     Under `accelerate launch` every process takes an equal share of each batch, so that batch size and learning rate
     mean what the recipe says. `trackers` are names out of TRACKERS. `find_batch_size` lets a GPU that is too small take a
-    batch in parts.
+    batch in parts. `teacher` is a trained classifier that the new one also learns from (`distillation`). Clips whose digit
+    is -1 are no digits: with the loss "bce" all ten answers should be no.
     Raises CourseError when the loss is no longer a number, when memory runs out (it says which batch would fit), or when
     `folder` holds another experiment.
     """
     started = processes()
     check_sizes(recipe, split, started.num_processes)
+    check_digits(recipe, corpus, split)
     check_trackers(trackers)
     start = starting_point(recipe, progress)
     if started.is_main_process:
-        claim(folder, recipe, clips)
+        claim(folder, recipe, clips, teacher)
     at_once = largest_batch(recipe) if find_batch_size else recipe.batch_size
     try:
-        return _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_once)
+        return _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_once, teacher)
     except RuntimeError as error:
         if not should_reduce_batch_size(error):
             raise
@@ -99,7 +102,7 @@ def train(
     )
 
 
-def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_once) -> Classifier:
+def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_once, teacher) -> Classifier:
     AcceleratorState._reset_state()  # it is shared by a whole process, and would refuse a second run's other precision
     accelerator = Accelerator(
         mixed_precision=precision(recipe, processes().device), log_with=list(trackers) or None, project_dir=folder
@@ -120,7 +123,8 @@ def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_o
     )
     state = resume(folder, classifier, optimizer)
     # Accelerate puts half precision around what it is given; wrapped, the classifier itself still predicts in float32.
-    model = nn.Sequential(classifier)
+    model = nn.Sequential(classifier.backbone)
+    told = None if teacher is None else ready(teacher, recipe, device)
     if among > 1 and device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # normalized over the recipe's batch, not over a share
     model, optimizer = accelerator.prepare(model, optimizer)
@@ -140,7 +144,7 @@ def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_o
             rate = learning_rate(step, recipe.epochs * steps, recipe)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            target = F.one_hot(digit, DIGITS).float()
+            target = targets(digit)
             if random.random() < recipe.mix_probability:
                 audio, target = mix(audio, target, recipe, random)
             ends_epoch = step + 1 == (epoch + 1) * steps
@@ -150,7 +154,15 @@ def _train(recipe, start, corpus, clips, split, folder, progress, trackers, at_o
             for number, (audio, target) in enumerate(parts, 1):
                 # Processes exchange gradients once a step of the optimizer, not once a part.
                 with nullcontext() if moves and number == len(parts) else accelerator.no_sync(model):
-                    loss = losses(model(audio), target, recipe.loss).sum() / len(digit)
+                    picture = classifier.frontend(audio, classifier.augment)
+                    logits = model(picture)
+                    if told is None:
+                        loss = losses(logits, target, recipe.loss)
+                    else:
+                        with torch.no_grad(), accelerator.autocast():
+                            answer = told(picture).float()
+                        loss = distilled(logits, target, answer, recipe.loss)
+                    loss = loss.sum() / len(digit)
                     accelerator.backward(loss / recipe.grad_accumulation)
                 total += loss.detach()
             if moves:
@@ -239,6 +251,14 @@ def check_sizes(recipe: Recipe, split: Split, among: int) -> None:
         )
 
 
+def check_digits(recipe: Recipe, corpus: Corpus, split: Split) -> None:
+    """CourseError when clips that are no digits meet a loss that must choose one."""
+    if recipe.loss != "bce" and (corpus.table["digit"].iloc[split.train] < 0).any():
+        raise CourseError(
+            'training: some clips are no digits, and only the loss "bce" can answer ten times no. Set it.'
+        )
+
+
 def check_trackers(names: Sequence[str]) -> None:
     """CourseError for a tracker that is unknown or not installed: Accelerate would go on without it."""
     check_names(names, list(TRACKERS), "unknown tracker")
@@ -284,7 +304,7 @@ def train_or_load(
 ) -> Classifier:
     """The classifier of a finished run in `folder`, or a new one trained there; `options` as for `train`."""
     if finished(folder):
-        claim(folder, recipe, clips)
+        claim(folder, recipe, clips, options.get("teacher"))
         return Classifier.load(folder / MODEL).to(processes().device)
     return train(recipe, corpus, clips, split, folder, progress, **options)
 
@@ -294,8 +314,9 @@ def finished(folder: Path) -> bool:
     return (folder / RUN).is_file() and "seconds" in read_json(folder / RUN)
 
 
-def claim(folder: Path, recipe: Recipe, clips: Clips) -> None:
+def claim(folder: Path, recipe: Recipe, clips: Clips, teacher: Classifier | None = None) -> None:
     """Marks `folder` as this experiment's; CourseError if it holds something else."""
+    taught_by = None if teacher is None else f"{teacher.recipe.backbone} {teacher.digest()[:12]}"
     way_out = "Choose another name for this run, or delete that folder."
     if (folder / RUN).is_file():
         other = read_json(folder / RUN)
@@ -309,10 +330,14 @@ def claim(folder: Path, recipe: Recipe, clips: Clips) -> None:
             raise CourseError(f"{folder} holds another experiment ({'; '.join(differ)}). {way_out}")
         if other["clips"] != clips.folder.name:
             raise CourseError(f"{folder}: the corpus has changed since that run was made. {way_out}")
+        if other.get("teacher") != taught_by:
+            raise CourseError(
+                f"{folder}: that run had {other.get('teacher') or 'no teacher'}, this one {taught_by or 'none'}. {way_out}"
+            )
         return
     if folder.is_dir() and any(folder.iterdir()):
         raise CourseError(f"{folder} holds something that is no run of this course. {way_out}")
-    write_json(folder / RUN, {"recipe": recipe.to_dict(), "clips": clips.folder.name})
+    write_json(folder / RUN, {"recipe": recipe.to_dict(), "clips": clips.folder.name, "teacher": taught_by})
     recipe.to_yaml(folder / "recipe.yaml")
 
 

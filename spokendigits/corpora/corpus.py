@@ -1,5 +1,7 @@
 """`Corpus`: a table of clips and where it came from."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,8 +16,8 @@ COLUMNS = ["path", "digit", "speaker", "take"]
 class Corpus:
     """One row a clip, and what a reader must know of its origin.
 
-    `table` has the columns `path` (relative to `root`, forward slashes), `digit` (int, 0-9), `speaker` (str) and
-    `take` (int), then facts about the speaker under names such as `gender`, `accent`, `age` (missing: NA).
+    `table` has the columns `path` (relative to `root`, forward slashes), `digit` (int, 0-9; -1: no digit), `speaker` (str)
+    and `take` (int), then facts about the speaker under names such as `gender`, `accent`, `age` (missing: NA).
     Rows are sorted by speaker, digit, take and numbered 0..n-1.
     """
 
@@ -62,3 +64,24 @@ class Corpus:
     def file(self, row: int) -> Path:
         """The audio file of one row."""
         return self.root / self.table["path"].iloc[row]
+
+
+def join(name: str, corpora: Sequence[Corpus]) -> Corpus:
+    """One corpus of several; a new column `corpus` says which of them a clip is from, and facts that one lacks are NA."""
+    root = Path(os.path.commonpath([corpus.root.resolve() for corpus in corpora]))
+    tables = [
+        corpus.table.assign(
+            path=f"{corpus.root.resolve().relative_to(root).as_posix()}/" + corpus.table["path"], corpus=corpus.name
+        )
+        for corpus in corpora
+    ]
+    return Corpus(
+        name=name,
+        root=root,
+        table=pd.concat(tables, ignore_index=True),
+        title=" and ".join(corpus.title for corpus in corpora),
+        licence=" ".join(dict.fromkeys(corpus.licence for corpus in corpora)),
+        source="; ".join(corpus.source for corpus in corpora),
+        synthetic=all(corpus.synthetic for corpus in corpora),
+        notes=tuple(note for corpus in corpora for note in corpus.notes),
+    )
