@@ -1,7 +1,8 @@
 """Corpora: fetch one, read it, get the same table whatever it is.
 
 `synthetic` is spoken by a program on this machine, `voices` by all that are found there; `fsdd` and `audiomnist` are recordings of people; a folder or CSV
-of anybody's own recordings works too.
+of anybody's own recordings works too. `others` holds no digits: it is fetched and read by name, but no run can learn
+from it alone.
 """
 
 import difflib
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from spokendigits.corpora import audiomnist, folder, fsdd, synthetic, voices
+from spokendigits.corpora import audiomnist, folder, fsdd, others, synthetic, voices
 from spokendigits.corpora.audit import audit, header_problem
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.corpora.download import STAMP
@@ -21,8 +22,8 @@ from spokendigits.files import data_folder, read_json
 __all__ = ["NAMES", "Corpus", "audit", "check_name", "fetch", "load", "read", "verify"]
 
 NAMES = ("synthetic", "voices", "fsdd", "audiomnist")
-MADE = ("synthetic", "voices")  # by programs on this machine
-_MODULES = {"synthetic": synthetic, "voices": voices, "fsdd": fsdd, "audiomnist": audiomnist}
+MADE = ("synthetic", "voices", "others")  # by programs on this machine
+_MODULES = {"synthetic": synthetic, "voices": voices, "fsdd": fsdd, "audiomnist": audiomnist, "others": others}
 
 
 def fetch(
@@ -46,7 +47,7 @@ def fetch(
 
 
 def read(name: str, root: Path | str) -> Corpus:
-    """Reads a corpus that is at `root`. A name that is not one of NAMES reads `root` as anybody's own recordings."""
+    """Reads a corpus that is at `root`. A name that `fetch` does not know reads `root` as anybody's own recordings."""
     return _MODULES.get(name, folder).read(root)
 
 
@@ -102,15 +103,19 @@ def check_name(name: str) -> None:
     if name not in NAMES and not (
         Path(name).is_dir() or (Path(name).suffix.lower() == ".csv" and Path(name).is_file())
     ):
-        _module(name)
+        raise _unknown(name)
 
 
 def _module(name: str):
-    if name in _MODULES:
-        return _MODULES[name]
+    if name not in _MODULES:
+        raise _unknown(name)
+    return _MODULES[name]
+
+
+def _unknown(name: str) -> CourseError:
     near = difflib.get_close_matches(name.lower(), NAMES, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    raise CourseError(f"{name}: no such corpus, folder or CSV.{hint} Known: {', '.join(NAMES)}.")
+    return CourseError(f"{name}: no such corpus, folder or CSV.{hint} Known: {', '.join(NAMES)}.")
 
 
 def _find(name: str, source: Path | str | None, progress: bool, options: dict) -> Path:

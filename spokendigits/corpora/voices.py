@@ -15,9 +15,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -88,6 +88,39 @@ class Voice(NamedTuple):
     engine: str
     name: str  # the program's name of it
     language: str  # a key of the engine's words
+
+
+class EspeakVoice(NamedTuple):
+    """One voice of espeak-ng, and how it speaks."""
+
+    speaker: str
+    language: str  # a key of SPELLINGS
+    accent: str  # espeak-ng's name of it
+    variant: str  # a file of `voices/!v`
+    pitch: int  # 0-99
+    range: int  # 0-99
+    rate: int  # words a minute
+
+    def voice(self) -> Voice:
+        return Voice(self.speaker, "espeak", f"{self.accent}+{self.variant}", self.language)
+
+    def says(self, word: str, file: str, random: np.random.Generator) -> espeak.Utterance:
+        """A word as this voice says it, a little faster or higher than the last time."""
+        return espeak.Utterance(
+            file=file,
+            text=word + ENDINGS[random.integers(len(ENDINGS))],
+            seed=int(random.integers(2**31)),
+            rate=int(np.clip(self.rate * random.uniform(0.85, 1.15), 80, 450)),
+            pitch=int(np.clip(self.pitch + random.integers(-8, 9), 0, 99)),
+            range=int(np.clip(self.range + random.integers(-20, 21), 0, 99)),
+            peak=0.9,
+            lead=0.02,
+            tail=0.02,
+            noise=1e-4,
+        )
+
+    def job(self, utterances: list[espeak.Utterance], folder: str = "") -> espeak.Job:
+        return espeak.Job(self.speaker, self.accent, self.variant, folder, utterances)
 
 
 class Manner(NamedTuple):
@@ -205,13 +238,13 @@ def _blends() -> Iterator[tuple[str, str]]:
     yield from blends.items()
 
 
-def _say_blend(voice: Voice, word: str, manner: Manner, path: str) -> None:
+def _say_blend(voice: Voice, word: str, manner: Manner, path: str, is_phonemes: bool = True) -> None:
     first, second, percent = voice.name.split("+")
     model, share = _kokoro_model(), int(percent) / 100
     style = share * model.get_voice_style(first) + (1 - share) * model.get_voice_style(second)
     # A voice has a row for each length of a sentence. The rows of longer ones say a word with another melody.
     longer = round(12 * (manner.pitch - PITCHES[0]) / (PITCHES[1] - PITCHES[0]))
-    soundfile.write(path, *model.create(word, np.roll(style, -longer, axis=0), manner.rate, is_phonemes=True))
+    soundfile.write(path, *model.create(word, np.roll(style, -longer, axis=0), manner.rate, is_phonemes=is_phonemes))
 
 
 class Engine(NamedTuple):
@@ -243,23 +276,33 @@ def found(engines: Collection[str] | None = None) -> list[Voice]:
     ]
 
 
-def _takes(folder: Path, seed: int, voice: Voice) -> None:
-    """Speaks all takes of one voice into `folder`; those that went wrong are left out."""
-    key = int.from_bytes(hashlib.sha256(voice.speaker.encode()).digest()[:4], "big")
+def _takes(seed: int, voice: Voice) -> Iterator[tuple[str, str, np.random.Generator]]:
+    """What a voice says: file names, words, and what draws the manner of each."""
+    key, engine = voice_key(voice), ENGINES[voice.engine]
+    for take in range(engine.takes):
+        for digit, word in enumerate(engine.words[voice.language]):
+            yield f"{digit}_{voice.speaker}_{take}.wav", word, np.random.default_rng([seed, key, take, digit])
+
+
+def voice_key(voice: Voice) -> int:
+    """A number that is the voice's own, for seeds: the same whatever other voices there are."""
+    return int.from_bytes(hashlib.sha256(voice.speaker.encode()).digest()[:4], "big")
+
+
+def say_all(folder: Path, voice: Voice, say: Callable, words: Iterable[tuple[str, str, np.random.Generator]]) -> None:
+    """Lets an engine's voice `say` all `words` (file, word, random) into `folder`; those that went wrong are left out."""
     folder.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
         said = str(Path(scratch) / "said.wav")
-        for take in range(ENGINES[voice.engine].takes):
-            for digit, word in enumerate(ENGINES[voice.engine].words[voice.language]):
-                random = np.random.default_rng([seed, key, take, digit])
-                speech = None
-                manner = Manner(random.uniform(*RATES), random.uniform(*PITCHES), ENDINGS[random.integers(4)])
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    ENGINES[voice.engine].say(voice, word + manner.ending, manner, said)
-                    speech = _speech(said)
-                if speech is not None:
-                    soundfile.write(folder / f"{digit}_{voice.speaker}_{take}.wav", *speech, subtype="PCM_16")
-                Path(said).unlink(missing_ok=True)
+        for file, word, random in words:
+            speech = None
+            manner = Manner(random.uniform(*RATES), random.uniform(*PITCHES), ENDINGS[random.integers(4)])
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                say(voice, word + manner.ending, manner, said)
+                speech = _speech(said)
+            if speech is not None:
+                soundfile.write(folder / file, *speech, subtype="PCM_16")
+            Path(said).unlink(missing_ok=True)
 
 
 def _speech(path: str) -> tuple[np.ndarray, int] | None:
@@ -274,57 +317,106 @@ def _speech(path: str) -> tuple[np.ndarray, int] | None:
     return speech * (0.9 / np.abs(speech).max()), rate
 
 
-def _espeak_jobs(seed: int) -> list[espeak.Job]:
-    """Random voices of espeak-ng: an accent or a foreign language, one of its variants, pitch and rate."""
+def espeak_voices(seed: int) -> list[tuple[EspeakVoice, list[espeak.Utterance]]]:
+    """Random voices of espeak-ng, and the digits as they say them: an accent or a foreign language, a variant, pitch, rate."""
     random = np.random.default_rng(seed)
     foreign = [language for language in SPELLINGS if language != "en"]
-    jobs = []
+    voices = []
     for number in range(ESPEAK_VOICES):
         language = "en" if number % 2 else foreign[random.integers(len(foreign))]
         accent = list(ACCENTS)[random.integers(len(ACCENTS))] if language == "en" else language
         variant = espeak.variants()[random.integers(len(espeak.variants()))]
-        speaker, pitch, extent, rate = f"espeak-{number:03}", *random.integers((15, 20, 105), (90, 80, 200))
-        spoken = [
-            espeak.Utterance(
-                file=f"{digit}_{speaker}_{take}.wav",
-                text=word + ENDINGS[random.integers(len(ENDINGS))],
-                seed=int(random.integers(2**31)),
-                rate=int(np.clip(rate * random.uniform(0.85, 1.15), 80, 450)),
-                pitch=int(np.clip(pitch + random.integers(-8, 9), 0, 99)),
-                range=int(np.clip(extent + random.integers(-20, 21), 0, 99)),
-                peak=0.9,
-                lead=0.02,
-                tail=0.02,
-                noise=1e-4,
-            )
+        voice = EspeakVoice(
+            f"espeak-{number:03}", language, accent, variant, *random.integers((15, 20, 105), (90, 80, 200))
+        )
+        said = [
+            voice.says(word, f"{digit}_{voice.speaker}_{take}.wav", random)
             for take in range(ESPEAK_TAKES)
             for digit, word in enumerate(SPELLINGS[language])
         ]
-        jobs.append(espeak.Job(speaker, accent, variant, "", spoken))
-    return jobs
+        voices.append((voice, said))
+    return voices
 
 
-def _speak(stage: Path, seed: int, speaker: str, spoken: Voice | espeak.Job) -> int:
-    """Speaks one voice into its folder in `stage`, whole or not at all; returns how many clips, 0 if it lacks a digit."""
+def _espeak_jobs(seed: int) -> list[espeak.Job]:
+    return [voice.job(said) for voice, said in espeak_voices(seed)]
+
+
+def _speak(half: Path, seed: int, voice: Voice, job: espeak.Job | None) -> bool:
+    """Speaks the digits of one voice into `half`; says whether each digit is there."""
+    if job:
+        # One broken word, and the process ends: the voice is left out.
+        with contextlib.suppress(CourseError):
+            list(espeak.speak_all([job._replace(folder=str(half))], 1))
+    else:
+        say_all(half, voice, ENGINES[voice.engine].say, _takes(seed, voice))
+    said = os.listdir(half) if half.is_dir() else []
+    return len({name[0] for name in said}) == 10 and (job is None or len(said) == len(job.utterances))
+
+
+def _whole(stage: Path, speaker: str, speak: Callable[[Path], bool]) -> int:
+    """Lets one voice speak into its folder in `stage`, whole or not at all; returns how many clips, 0 if it could not."""
     own = stage / speaker
     if not own.is_dir():
         half = stage / f"{speaker}{HALF}"
         shutil.rmtree(half, ignore_errors=True)
-        if isinstance(spoken, espeak.Job):
-            # One broken word, and the process ends: the voice is left out.
-            with contextlib.suppress(CourseError):
-                list(espeak.speak_all([spoken._replace(folder=str(half))], 1))
-        else:
-            _takes(half, seed, spoken)
-        said = os.listdir(half) if half.is_dir() else []
-        lacking = len({name[0] for name in said}) < 10 or (
-            isinstance(spoken, espeak.Job) and len(said) < len(spoken.utterances)
-        )
-        if lacking:
+        if not speak(half):
             shutil.rmtree(half, ignore_errors=True)
             half.mkdir()  # so that it is not tried again
         half.rename(own)
     return len(os.listdir(own))
+
+
+def default_folder(name: str, engines: Collection[str] | None) -> Path:
+    """Where a corpus by these engines (None: all that are found) is made unless another folder is named."""
+    return data_folder() / (name if engines is None else "-".join([name, "espeak", *engines]))
+
+
+def make(
+    root: Path, record: str, made: dict, parts: Sequence[tuple[Sequence[Voice], Callable[[Path, Voice, Path], bool]]],
+    progress: bool,
+) -> Path:  # fmt: skip
+    """Makes a corpus at `root`, a folder for each voice; keeps one that is there and was `made` in the same way.
+
+    record: the name of the file that says how it was made; where nothing but the names under "voices" differs, what was
+    spoken is kept. parts: one after another, voices and what speaks one of them: `speak(stage, voice, folder)` fills
+    `folder` and says whether it is to be kept; `stage` holds the voices that have spoken. What was spoken before an
+    interruption is not spoken again. Raises CourseError if `root` holds something else.
+    """
+    old = read_json(root / record) if (root / record).is_file() else None
+    if old and all(old.get(key) == value for key, value in made.items()):
+        return root
+    if old is None and root.is_dir() and any(root.iterdir()):
+        raise CourseError(f"{root}: holds something else. Choose another folder for the voices.")
+    key = hashlib.sha256(json.dumps(made).encode()).hexdigest()[:8]
+    stage = root.with_name(f".{root.name}-{key}")  # what was spoken before an interruption is found there
+    stage.mkdir(parents=True, exist_ok=True)
+    if old and {**old, "voices": None} == {**made, "voices": None}:
+        for voice in (voice for voices, _ in parts for voice in voices):
+            if (root / voice.speaker).is_dir():
+                shutil.copytree(root / voice.speaker, stage / voice.speaker, dirs_exist_ok=True)
+    clips = {}
+    for voices, speak in parts:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            waiting = {
+                voice: threads.submit(_whole, stage, voice.speaker, partial(speak, stage, voice)) for voice in voices
+            }
+            try:
+                bar = tqdm(waiting.items(), root.name, unit="voice", disable=not progress)
+                clips |= {voice: spoken.result() for voice, spoken in bar}
+            except BaseException:
+                threads.shutdown(cancel_futures=True)
+                raise
+    with atomic_folder(root) as folder:
+        for voice, count in clips.items():
+            if count:
+                # A copy: were they moved, a failure here would lose them.
+                shutil.copytree(stage / voice.speaker, folder / voice.speaker)
+        table = [{**voice._asdict(), "clips": count} for voice, count in clips.items() if count]
+        pd.DataFrame(table).to_csv(folder / "speakers.csv", index=False)
+        write_json(folder / record, made)
+    shutil.rmtree(stage)
+    return root
 
 
 def fetch(
@@ -340,49 +432,42 @@ def fetch(
     new program's voices are added. What was spoken before an interruption is not spoken again.
     Raises CourseError if `root` holds something else.
     """
-    if root is None:
-        root = data_folder() / ("voices" if engines is None else "-".join(["voices", "espeak", *engines]))
-    root = Path(root)
     others = found(engines)
     made = {"recipe": RECIPE, "seed": seed, "espeak": espeak.version(), "voices": [voice.speaker for voice in others]}
-    record = read_json(root / RECORD) if (root / RECORD).is_file() else None
-    if record and all(record.get(key) == value for key, value in made.items()):
-        return root
-    if record is None and root.is_dir() and any(root.iterdir()):
-        raise CourseError(f"{root}: holds something else. Choose another folder for the voices.")
-    key = hashlib.sha256(json.dumps(made).encode()).hexdigest()[:8]
-    stage = root.with_name(f".{root.name}-{key}")  # what was spoken before an interruption is found there
-    stage.mkdir(parents=True, exist_ok=True)
     jobs = {job.speaker: job for job in _espeak_jobs(seed)}
-    speakers = [
-        *(Voice(name, "espeak", f"{job.voice}+{job.variant}", job.voice.split("-")[0]) for name, job in jobs.items()),
-        *others,
-    ]
-    if record and {**record, "voices": None} == {**made, "voices": None}:
-        for voice in speakers:
-            if (root / voice.speaker).is_dir():
-                shutil.copytree(root / voice.speaker, stage / voice.speaker, dirs_exist_ok=True)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        waiting = {
-            voice: threads.submit(_speak, stage, seed, voice.speaker, jobs.get(voice.speaker, voice))
-            for voice in speakers
-        }
-        try:
-            bar = tqdm(waiting.items(), "voices", unit="voice", disable=not progress)
-            clips = {voice: spoken.result() for voice, spoken in bar}
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
-    with atomic_folder(root) as folder:
-        for voice, count in clips.items():
-            if count:
-                # A copy: were they moved, a failure here would lose them.
-                shutil.copytree(stage / voice.speaker, folder / voice.speaker)
-        table = [{**voice._asdict(), "clips": count} for voice, count in clips.items() if count]
-        pd.DataFrame(table).to_csv(folder / "speakers.csv", index=False)
-        write_json(folder / RECORD, made)
-    shutil.rmtree(stage)
-    return root
+    speakers = [*(voice.voice() for voice, _ in espeak_voices(seed)), *others]
+
+    def speak(stage: Path, voice: Voice, half: Path) -> bool:
+        return _speak(half, seed, voice, jobs.get(voice.speaker))
+
+    root = default_folder("voices", engines) if root is None else Path(root)
+    return make(root, RECORD, made, [(speakers, speak)], progress)
+
+
+def listed(root: Path, record: str, name: str) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
+    """What `make` left at `root`: how it was made, a table of all clips' paths, and one of facts about the speakers.
+
+    Raises CourseError if there is none, or clips are missing.
+    """
+    try:
+        made = read_json(root / record)
+        facts = pd.read_csv(root / "speakers.csv", dtype={"speaker": str})
+    except (OSError, ValueError):
+        raise CourseError(f"{root}: no corpus of {name} here. Run `spokendigits fetch {name}`.") from None
+    paths = sorted(path.relative_to(root).as_posix() for path in root.glob("*/*.wav"))
+    if len(paths) != facts["clips"].sum():
+        raise CourseError(
+            f"{root}: {len(paths):,} clips are here, {facts['clips'].sum():,} were made. "
+            f"Delete the folder and run `spokendigits fetch {name}`."
+        )
+    facts = facts.rename(columns={"name": "voice", "language": "accent"}).drop(columns="clips")
+    return made, pd.DataFrame({"path": paths}), facts
+
+
+def spoken_by(facts: pd.DataFrame, seed: int) -> str:
+    """Which engines spoke, for a corpus's `source`."""
+    counts = facts["engine"].value_counts()
+    return f"{', '.join(f'{name} ({count} voices)' for name, count in counts.items())}, seed {seed}"
 
 
 def read(root: Path | str) -> Corpus:
@@ -391,28 +476,15 @@ def read(root: Path | str) -> Corpus:
     Raises CourseError if there is none at `root`, or clips are missing.
     """
     root = Path(root)
-    try:
-        record = read_json(root / RECORD)
-        facts = pd.read_csv(root / "speakers.csv", dtype={"speaker": str})
-    except (OSError, ValueError):
-        raise CourseError(f"{root}: no corpus of voices here. Run `spokendigits fetch voices`.") from None
-    paths = sorted(path.relative_to(root).as_posix() for path in root.glob("*/*.wav"))
-    if len(paths) != facts["clips"].sum():
-        raise CourseError(
-            f"{root}: {len(paths):,} clips are here, {facts['clips'].sum():,} were made. "
-            "Delete the folder and run `spokendigits fetch voices`."
-        )
-    table = pd.DataFrame({"path": paths})
+    made, table, facts = listed(root, RECORD, "voices")
     table = table.join(table["path"].str.extract(r"/(?P<digit>\d)_(?P<speaker>.+)_(?P<take>\d+)\.wav$"))
     table = table.astype({"digit": int, "take": int})
-    facts = facts.rename(columns={"name": "voice", "language": "accent"}).drop(columns="clips")
-    counts = facts["engine"].value_counts()
     return Corpus(
         name="voices",
         root=root,
         table=table.merge(facts, on="speaker", how="left", validate="many_to_one"),
         title="Digits by many voices",
         licence="Made on this machine; what may be done with it follows from the licence of each voice.",
-        source=f"{', '.join(f'{name} ({count} voices)' for name, count in counts.items())}, seed {record['seed']}",
+        source=spoken_by(facts, made["seed"]),
         synthetic=True,
     )
