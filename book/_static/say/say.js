@@ -1,0 +1,692 @@
+/* The page "Say a digit": listens, finds the word, asks the network, shows its answer. All of it on this computer.
+   What is computed here has a twin in Python, and a test compares the two: findWords is vad.find_words, fit is clips.fit,
+   resample stands for soxr. The picture and the probabilities come from the model itself.
+   built.js, written with the book, says what is there: the model's recipe, labels and threshold, the constants of findWords. */
+(() => {
+  "use strict";
+  const HERE = new URL(".", document.currentScript.src).href;
+  const BUILT = window.SAY_BUILT;
+  const LONGEST_RECORDING = 3; // seconds
+  const PAUSE = 0.7; // seconds of quiet that end a recording
+  const LONGEST_FILE = 15; // seconds
+  const LARGEST_FILE = 50e6; // bytes; decoded, it takes many times that
+  const SILENT = -100; // dB
+  const NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+  const ELSE = "Or try a sample, or choose a file.";
+  const SAID = {
+    denied: `The browser did not let this page listen. Allow the microphone beside the page's address, then press the button again. ${ELSE}`,
+    noMicrophone: `No microphone was found. Connect one, then press the button again. ${ELSE}`,
+    busyMicrophone: `Another program holds the microphone. Close it, then press the button again. ${ELSE}`,
+    insecure: `This browser gives no page the microphone at this kind of address. Open the book from a disk or over https. ${ELSE}`,
+    silence: "There is no sound in it at all. Is the microphone, or the recording, muted? Switch it on, then try again.",
+    quiet: "That was too quiet. Come closer to the microphone, or speak up, then try again.",
+    click: "There was only a short click. Say one digit, from zero to nine, then try again.",
+    long: "That was not a digit: a sound without a pause, longer than any digit. Is it music, or a noise? Say one digit in a quiet place.",
+    notDigit: "That was not a digit, as far as this model can tell. Say one from zero to nine, in English.",
+    notAudio: "This file holds no recording that the browser can read. Choose a WAV, FLAC, MP3 or Ogg file.",
+    oldBrowser: "This browser is too old to run the model. Take a newer one: Firefox, Chrome, Edge or Safari of 2023 or later.",
+    broken: "Something went wrong in this page. Load it again; if that does not help, try another browser.",
+    failed: "The model could not be started in this browser. Load the page again; if that does not help, try another browser.",
+  };
+  const minute = (seconds) =>
+    `This recording lasts ${Math.round(seconds)} seconds, and this page reads at most ${LONGEST_FILE}. ` +
+    "Cut out one digit, or let `spokendigits predict FILE` read all of it.";
+  const tooLarge = (bytes) =>
+    `This file has ${Math.round(bytes / 1e6)} MB: too much for this page. Choose a recording of a few seconds.`;
+  const lost = (name) => `The file ${name} of this book is missing or damaged. Copy the whole folder of the book again.`;
+  const many = (count) => `There are ${count} words in it, and this page answers the first. Say one digit at a time.`;
+
+  /* An error whose message is meant for the reader. */
+  class Told extends Error {}
+
+  /* ---- Sound: decode, resample, find the word, fit it to one clip ---- */
+
+  /* The sample rate that a file names, for the browser resamples all that it decodes to a rate that it is given. */
+  function ownRate(buffer) {
+    const bytes = new DataView(buffer);
+    const text = (start) => (start + 4 <= bytes.byteLength ? String.fromCharCode(...new Uint8Array(buffer, start, 4)) : "");
+    let rate = 0;
+    if (text(0) === "RIFF" && text(8) === "WAVE") {
+      for (let at = 12; at + 16 <= bytes.byteLength; at += 8 + bytes.getUint32(at + 4, true) + (bytes.getUint32(at + 4, true) % 2)) {
+        if (text(at) === "fmt ") {
+          rate = bytes.getUint32(at + 12, true);
+          break;
+        }
+      }
+    } else if (text(0) === "fLaC" && bytes.byteLength > 21) {
+      rate = bytes.getUint32(18) >>> 12;
+    }
+    return rate >= 3000 && rate <= 192000 && rate % 25 === 0 ? rate : 48000; // of odd rates, `resample` would need too many phases
+  }
+
+  /* The bytes of an audio file: {audio: Float32Array, mono, rate}. */
+  async function decode(buffer) {
+    const rate = ownRate(buffer);
+    let sound;
+    try {
+      try {
+        sound = await new OfflineAudioContext(1, 1, rate).decodeAudioData(buffer.slice(0));
+      } catch (error) {
+        if (error.name !== "NotSupportedError") throw error; // a rate that this browser does not take
+        sound = await new OfflineAudioContext(1, 1, 48000).decodeAudioData(buffer.slice(0));
+      }
+    } catch {
+      throw new Told(SAID.notAudio);
+    }
+    if (!sound.length) throw new Told(SAID.notAudio);
+    const audio = new Float32Array(sound.length);
+    for (let channel = 0; channel < sound.numberOfChannels; channel++) {
+      const samples = sound.getChannelData(channel);
+      for (let i = 0; i < audio.length; i++) audio[i] += samples[i] / sound.numberOfChannels;
+    }
+    if (!audio.every(Number.isFinite)) throw new Told(SAID.notAudio);
+    return { audio, rate: sound.sampleRate };
+  }
+
+  /* Kaiser's window at x, -1..1. */
+  const BETA = 11.5; // leaves nothing above -115 dB
+  function bessel(x) {
+    let sum = 1, term = 1;
+    for (let k = 1; term > 1e-12 * sum; k++) sum += term *= (x / (2 * k)) ** 2;
+    return sum;
+  }
+  const WHOLE = bessel(BETA);
+  const kaiser = (x) => bessel(BETA * Math.sqrt(Math.max(0, 1 - x * x))) / WHOLE;
+
+  /* `audio` of rate `from` at rate `to`, by a windowed sinc. As soxr's HQ: flat up to 0.913 of the lower Nyquist frequency. */
+  function resample(audio, from, to) {
+    if (from === to) return audio;
+    const gcd = (a, b) => (b ? gcd(b, a % b) : a);
+    const up = to / gcd(from, to), down = from / gcd(from, to);
+    const lower = Math.min(1, to / from);
+    const cut = 0.9565 * lower; // between 0.913 and 1
+    const reach = Math.ceil(86 / lower); // samples to either side
+    const phases = Array.from({ length: up }, (_, phase) => {
+      const taps = new Float64Array(2 * reach);
+      for (let k = 0; k < taps.length; k++) {
+        const t = k - reach + 1 - phase / up;
+        const x = Math.PI * cut * t;
+        taps[k] = cut * (Math.abs(x) < 1e-9 ? 1 : Math.sin(x) / x) * kaiser(t / reach);
+      }
+      return taps;
+    });
+    const made = new Float32Array(Math.floor((audio.length * to) / from + 0.5));
+    for (let i = 0; i < made.length; i++) {
+      const place = i * down, phase = place % up;
+      const start = (place - phase) / up - reach + 1;
+      const taps = phases[phase];
+      const first = Math.max(0, -start), last = Math.min(taps.length, audio.length - start);
+      let sum = 0;
+      for (let k = first; k < last; k++) sum += taps[k] * audio[start + k];
+      made[i] = sum;
+    }
+    return made;
+  }
+
+  /* The level of every hundredth of a second, in dB of full scale. */
+  function levels(audio, rate) {
+    const { frames, faintest } = BUILT.words;
+    const size = Math.floor(rate / frames);
+    return Float64Array.from({ length: Math.floor(audio.length / size) }, (_, frame) => {
+      let sum = 0;
+      for (let i = frame * size; i < (frame + 1) * size; i++) sum += audio[i] * audio[i];
+      return 10 * Math.log10(sum / size + faintest);
+    });
+  }
+
+  /* numpy's percentile of sorted values, linear between two of them. */
+  function percentile(sorted, share) {
+    const place = share * (sorted.length - 1), low = Math.floor(place);
+    return sorted[low] + (place - low) * (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]);
+  }
+
+  /* The spoken parts of a recording: [{start, end}] in seconds, and its loudest level in dB. */
+  function findWords(audio, rate) {
+    const { frames, quiet, floor, above_floor, below_peak, least, headroom, gap, shortest, margin } = BUILT.words;
+    const found = levels(audio, rate);
+    const peak = found.length ? found.reduce((a, b) => Math.max(a, b)) : SILENT;
+    if (peak < quiet) return { words: [], peak };
+    const background = percentile(found.slice().sort(), floor / 100);
+    const threshold = Math.min(Math.max(background + above_floor, peak - below_peak, least), peak - headroom);
+    const runs = [];
+    found.forEach((level, frame) => {
+      if (level <= threshold) return;
+      const run = runs.at(-1);
+      if (run && frame - run.end < Math.round(gap * frames)) run.end = frame + 1;
+      else runs.push({ start: frame, end: frame + 1 });
+    });
+    const size = Math.floor(rate / frames) / rate;
+    const words = runs
+      .filter((run) => run.end - run.start >= Math.round(shortest * frames))
+      .map((run) => ({
+        start: Math.max(0, run.start * size - margin),
+        end: Math.min(audio.length / rate, run.end * size + margin),
+      }));
+    return { words, peak };
+  }
+
+  /* Exactly `samples` long: zeros on the right, or the loudest stretch of what is longer. */
+  function fit(audio, samples) {
+    if (audio.length <= samples) {
+      const clip = new Float32Array(samples);
+      clip.set(audio);
+      return clip;
+    }
+    let energy = 0;
+    for (let i = 0; i < samples; i++) energy += audio[i] ** 2;
+    let best = energy, start = 0;
+    for (let i = samples; i < audio.length; i++) {
+      energy += audio[i] ** 2 - audio[i - samples] ** 2;
+      if (energy > best) [best, start] = [energy, i - samples + 1];
+    }
+    return audio.slice(start, start + samples);
+  }
+
+  /* ---- The model: scripts with its parts, put together when they are first needed ---- */
+
+  const arrived = new Map(); // name of a script: what it carries
+  window.sayPart = (name, number, text) => arrived.set(`${name}-${number}`, text);
+
+  function runScript(file) {
+    return new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = HERE + file;
+      script.onload = () => resolve(script.remove());
+      script.onerror = () => reject(new Told(lost(file), script.remove()));
+      document.head.append(script);
+    });
+  }
+
+  /* The bytes of one part of the build, from its scripts. `moved` hears how many characters have come. */
+  async function part(name, { scripts, bytes }, moved = () => {}) {
+    const texts = [];
+    for (let number = 0; number < scripts; number++) {
+      const key = `${name}-${number}`;
+      if (!arrived.has(key)) await runScript(`${key}.js`);
+      if (!arrived.has(key)) throw new Told(lost(`${key}.js`)); // cut short, so it did not run
+      texts.push(arrived.get(key));
+      moved(texts.at(-1).length);
+    }
+    if (texts.reduce((sum, text) => sum + text.length, 0) !== bytes) throw new Told(lost(`${name}-0.js`));
+    try {
+      const packed = Uint8Array.from(atob(texts.join("")), (letter) => letter.charCodeAt(0));
+      return await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+    } catch {
+      for (let number = 0; number < scripts; number++) arrived.delete(`${name}-${number}`);
+      throw new Told(lost(`${name}-0.js`)); // gzip checks what it unpacks
+    }
+  }
+
+  let session = null;
+
+  /* Loads runtime and model once; `show` hears the share that has come, and null while they start. */
+  async function load(show = () => {}) {
+    if (session) return session;
+    if (typeof WebAssembly !== "object" || typeof DecompressionStream !== "function") throw new Told(SAID.oldBrowser);
+    const parts = ["loader", "runtime", "model"];
+    const all = parts.reduce((sum, name) => sum + BUILT.parts[name].bytes, 0);
+    let come = 0;
+    const moved = (characters) => show((come += characters) / all);
+    show(0);
+    if (!window.ort) await runScript("ort.wasm.min.js");
+    if (!window.ort) throw new Told(lost("ort.wasm.min.js"));
+    const bytes = {};
+    for (const name of parts) bytes[name] = await part(name, BUILT.parts[name], moved);
+    show(null);
+    await new Promise((resolve) => setTimeout(resolve, 30)); // so that the page shows it
+    const module = URL.createObjectURL(new Blob([bytes.loader], { type: "text/javascript" }));
+    const { env, InferenceSession } = window.ort;
+    env.wasm.numThreads = 1; // more would need headers that a disk and most servers do not send
+    env.wasm.wasmBinary = bytes.runtime;
+    env.wasm.wasmPaths = { mjs: module };
+    env.logLevel = "error";
+    try {
+      session = await InferenceSession.create(new Uint8Array(bytes.model), { executionProviders: ["wasm"] });
+    } catch (error) {
+      console.error(error);
+      throw new Told(SAID.failed);
+    }
+    arrived.clear();
+    return session;
+  }
+
+  /* What the model says of some clips, each Float32Array [samples]. */
+  async function ask(clips) {
+    const { samples, n_mels, frames } = BUILT.model.recipe;
+    const batch = new Float32Array(clips.length * samples);
+    clips.forEach((clip, i) => batch.set(clip, i * samples));
+    const model = await load();
+    const found = await model.run({ waveform: new window.ort.Tensor("float32", batch, [clips.length, samples]) });
+    return clips.map((clip, i) => ({
+      clip,
+      logProbabilities: found.log_probabilities.data.slice(i * 10, (i + 1) * 10),
+      score: found.score.data[i],
+      picture: found.picture.data.slice(i * n_mels * frames, (i + 1) * n_mels * frames),
+    }));
+  }
+
+  /* From a recording to the answer for its first word (null without a word): {audio, words, peak, answer}. */
+  async function answer(sound) {
+    const { sample_rate, samples } = BUILT.model.recipe;
+    const audio = resample(sound.audio, sound.rate, sample_rate);
+    const { words, peak } = findWords(audio, sample_rate);
+    if (!words.length) return { audio, words, peak, answer: null };
+    const [word] = words;
+    if (word.end - word.start > BUILT.words.longest) return { audio, words, peak, answer: { word, kind: "long" } };
+    const cut = audio.slice(Math.round(word.start * sample_rate), Math.round(word.end * sample_rate));
+    const [found] = await ask([fit(cut, samples)]);
+    const best = found.logProbabilities.reduce((a, b, i, all) => (b > all[a] ? i : a), 0);
+    const kind = BUILT.model.threshold !== null && found.score < BUILT.model.threshold ? "notDigit" : "digit";
+    const label = BUILT.model.labels[best], probability = Math.exp(found.logProbabilities[best]);
+    return { audio, words, peak, answer: { word, kind, label, probability, ...found } };
+  }
+
+  /* ---- The microphone ---- */
+
+  const KEEP = `registerProcessor("say-keep", class extends AudioWorkletProcessor {
+    process([channels]) {
+      if (channels.length) this.port.postMessage(channels[0].map((_, i) => channels.reduce((sum, one) => sum + one[i], 0) / channels.length));
+      return true;
+    }
+  });`;
+
+  /* A node that gives away what it hears, piece by piece. */
+  async function listener(context, hear) {
+    try {
+      // A page from a disk may not take a worklet from a Blob, but from an address that is the script itself.
+      await context.audioWorklet.addModule(`data:text/javascript,${encodeURIComponent(KEEP)}`);
+      const keep = new AudioWorkletNode(context, "say-keep");
+      keep.port.onmessage = ({ data }) => hear(data);
+      return keep;
+    } catch {
+      const keep = context.createScriptProcessor(2048, 1, 1); // older, and every browser still has it
+      keep.onaudioprocess = ({ inputBuffer }) => hear(inputBuffer.getChannelData(0).slice());
+      return keep;
+    }
+  }
+
+  function microphoneProblem(error) {
+    const problems = {
+      NotAllowedError: SAID.denied,
+      SecurityError: SAID.denied,
+      NotFoundError: SAID.noMicrophone,
+      OverconstrainedError: SAID.noMicrophone,
+      NotReadableError: SAID.busyMicrophone,
+      AbortError: SAID.busyMicrophone,
+    };
+    return new Told(problems[error.name] ?? SAID.noMicrophone);
+  }
+
+  /* Records until the word is over, until `stop` is called, or for 3 s: once it hears, {promise of {audio, rate}, stop}. */
+  async function record(context, stream, heard) {
+    let stop;
+    const done = new Promise((resolve) => (stop = resolve));
+    const rate = context.sampleRate;
+    const audio = new Float32Array(LONGEST_RECORDING * rate);
+    let length = 0, looked = 0;
+    const keep = await listener(context, (data) => {
+      const piece = data.subarray(0, audio.length - length);
+      audio.set(piece, length);
+      length += piece.length;
+      if (length === audio.length) stop();
+      if (length - looked < rate / 20) return;
+      looked = length;
+      heard(audio.subarray(Math.max(0, length - rate / 20), length));
+      const word = findWords(audio.subarray(0, length), rate).words.at(-1);
+      if (word && length / rate - word.end > PAUSE) stop();
+    });
+    const source = context.createMediaStreamSource(stream);
+    source.connect(keep).connect(context.destination); // it plays nothing, but some browsers run only what leads there
+    const finish = async () => {
+      await done;
+      source.disconnect();
+      keep.disconnect();
+      return { audio: audio.slice(0, length), rate };
+    };
+    return { promise: finish(), stop };
+  }
+
+  window.sayADigit = { answer, ask, decode, findWords, fit, load, resample };
+
+  /* ---- The page ---- */
+
+  const VIRIDIS =
+    "440154 481a6c 472f7d 414487 39568c 31688e 2a788e 23888e 1f988b 22a884 35b779 54c568 7ad151 a5db36 d2e21b fde725"
+      .split(" ")
+      .map((colour) => [0, 2, 4].map((i) => parseInt(colour.slice(i, i + 2), 16)));
+
+  function colour(value) {
+    const place = Math.min(0.9999, Math.max(0, value)) * (VIRIDIS.length - 1), low = Math.floor(place);
+    return VIRIDIS[low].map((one, i) => one + (place - low) * (VIRIDIS[low + 1][i] - one));
+  }
+
+  function element(name, className = "", text = "") {
+    const made = document.createElement(name);
+    made.className = className;
+    made.textContent = text;
+    return made;
+  }
+
+  function drawing(name, attributes) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return made;
+  }
+
+  const seconds = (value) => `${value.toFixed(2)} s`;
+  const percent = (value) => `${Math.round(100 * value)}\u00a0%`;
+  const spell = (label) => NAMES[label] ?? label;
+
+  /* A frequency's place on the mel scale of the model's recipe. */
+  function mel(frequency) {
+    if (BUILT.model.recipe.mel_scale === "htk") return 2595 * Math.log10(1 + frequency / 700);
+    return frequency < 1000 ? (3 * frequency) / 200 : 15 + (27 * Math.log(frequency / 1000)) / Math.log(6.4);
+  }
+
+  /* Where a frequency lies in the picture, from 0 at its lower edge to 1. */
+  function height(frequency) {
+    const { f_min, f_max, n_mels } = BUILT.model.recipe;
+    const bin = ((mel(frequency) - mel(f_min)) / (mel(f_max) - mel(f_min))) * (n_mels + 1) - 1;
+    return (bin + 0.5) / n_mels;
+  }
+
+  function pictureOf({ picture, word, label, kind }) {
+    const { n_mels, frames, hop, sample_rate, f_max } = BUILT.model.recipe;
+    const low = picture.reduce((a, b) => Math.min(a, b)), high = picture.reduce((a, b) => Math.max(a, b));
+    const canvas = element("canvas");
+    [canvas.width, canvas.height] = [frames, n_mels];
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(frames, n_mels);
+    let brightest = 0;
+    picture.forEach((value, i) => {
+      const row = Math.floor(i / frames), column = i % frames;
+      image.data.set([...colour((value - low) / (high - low || 1)), 255], 4 * ((n_mels - 1 - row) * frames + column));
+      if (value > picture[brightest]) brightest = i;
+    });
+    context.putImageData(image, 0, 0);
+    const share = (Math.floor(brightest / frames) + 0.5) / n_mels;
+    const nearest = [100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 4000, 6000, 8000]
+      .filter((one) => one <= f_max)
+      .reduce((a, b) => (Math.abs(height(b) - share) < Math.abs(height(a) - share) ? b : a));
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute(
+      "aria-label",
+      `Log-mel picture of ${kind === "digit" ? `the word that was read as ${spell(label)}` : "a sound that is no digit"}. ` +
+        `The word takes the first ${seconds(Math.min(word.end - word.start, frames * hop / sample_rate))}; what follows is dark. ` +
+        `The brightest place is at ${seconds(((brightest % frames) * hop) / sample_rate)}, near ${nearest} hertz.`,
+    );
+    const box = element("div", "say-picture");
+    const frequencies = element("div", "say-frequencies"), times = element("div", "say-times");
+    const tick = (text, side, place) => {
+      const made = element("span", "", text);
+      made.style[side] = `${100 * place}%`;
+      return made;
+    };
+    for (const one of [200, 500, 1000, 2000, 4000, 8000]) {
+      if (height(one) < 0.99) frequencies.append(tick(one < 1000 ? `${one} Hz` : `${one / 1000} kHz`, "bottom", height(one)));
+    }
+    const whole = (frames * hop) / sample_rate;
+    for (let time = 0; time < whole - 0.05; time += 0.25) times.append(tick(time ? `${time} s`: "0", "left", time / whole));
+    for (const axis of [frequencies, times]) axis.setAttribute("aria-hidden", "true");
+    box.append(frequencies, canvas, times);
+    const figure = element("figure", "say-seen");
+    figure.append(box, element("figcaption", "", "What the network sees: time runs to the right, low tones lie at the bottom, bright is loud."));
+    return figure;
+  }
+
+  function barsOf({ logProbabilities, kind, label }) {
+    const list = element("ol", "say-bars");
+    list.setAttribute("role", "list"); // some browsers take a list without numbers for none
+    list.setAttribute("aria-label", kind === "digit" ? "Probability of each digit" : "Probability of each digit, had it been one");
+    BUILT.model.labels.forEach((one, i) => {
+      const row = element("li", kind === "digit" && one === label ? "best" : "");
+      const bar = element("span", "say-bar");
+      bar.append(element("span"));
+      bar.firstChild.style.width = `${(100 * Math.exp(logProbabilities[i])).toFixed(2)}%`;
+      bar.setAttribute("aria-hidden", "true");
+      row.append(element("span", "say-label", one), bar, element("span", "say-value", percent(Math.exp(logProbabilities[i]))));
+      list.append(row);
+    });
+    return list;
+  }
+
+  /* A player for samples [n]. */
+  function playerOf(clip, rate, label) {
+    const bytes = new DataView(new ArrayBuffer(44 + 2 * clip.length));
+    const text = (at, letters) => [...letters].forEach((letter, i) => bytes.setUint8(at + i, letter.charCodeAt(0)));
+    text(0, "RIFF"), bytes.setUint32(4, 36 + 2 * clip.length, true), text(8, "WAVEfmt ");
+    bytes.setUint32(16, 16, true), bytes.setUint16(20, 1, true), bytes.setUint16(22, 1, true);
+    bytes.setUint32(24, rate, true), bytes.setUint32(28, 2 * rate, true);
+    bytes.setUint16(32, 2, true), bytes.setUint16(34, 16, true), text(36, "data"), bytes.setUint32(40, 2 * clip.length, true);
+    clip.forEach((value, i) => bytes.setInt16(44 + 2 * i, Math.round(32767 * Math.max(-1, Math.min(1, value))), true));
+    const player = element("audio");
+    player.controls = true;
+    player.src = URL.createObjectURL(new Blob([bytes], { type: "audio/wav" }));
+    player.setAttribute("aria-label", label);
+    return player;
+  }
+
+  /* The whole recording as a line, the words in it marked. */
+  function waveOf({ audio, words }) {
+    const { sample_rate } = BUILT.model.recipe;
+    const columns = 300, size = audio.length / columns;
+    const peak = audio.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-4);
+    const whole = audio.length / sample_rate;
+    const marked = words.map((word) => `from ${seconds(word.start)} to ${seconds(word.end)}`);
+    const wave = drawing("svg", {
+      viewBox: "0 0 300 40",
+      preserveAspectRatio: "none",
+      role: "img",
+      "aria-label": `The recording, ${seconds(whole)} long. ${marked.length ? `Something was said ${marked.join(", ")}.` : "No word was found in it."}`,
+    });
+    for (const { start, end } of words) {
+      wave.append(drawing("rect", { x: (300 * start) / whole, width: (300 * (end - start)) / whole, y: 0, height: 40 }));
+    }
+    const line = Array.from({ length: columns }, (_, i) => {
+      let loud = 0;
+      for (let k = Math.floor(i * size); k < (i + 1) * size && k < audio.length; k++) loud = Math.max(loud, Math.abs(audio[k]));
+      const half = 0.4 + (19 * loud) / peak;
+      return `M${i + 0.5} ${(20 - half).toFixed(1)}V${(20 + half).toFixed(1)}`;
+    });
+    wave.append(drawing("path", { d: line.join("") }));
+    const figure = element("figure", "say-wave");
+    const caption = words.length ? "The recording. The coloured part is what was taken for speech." : "The recording.";
+    figure.append(wave, element("figcaption", "", caption));
+    return figure;
+  }
+
+  function cardOf(one) {
+    const { sample_rate } = BUILT.model.recipe;
+    const card = element("div", `say-card ${one.kind}`);
+    const head = element("p", "say-head");
+    if (one.kind === "digit") head.append(element("b", "say-digit", one.label), element("span", "", spell(one.label)));
+    else head.append(element("b", "say-digit", "?"), element("span", "", "not a digit"));
+    card.append(head);
+    if (one.kind === "long") return card;
+    const left = element("div", "say-left");
+    left.append(barsOf(one));
+    if (one.kind === "notDigit") {
+      left.append(
+        element("p", "say-why", "The bars always add up to 100 %, whatever was said. So a second number decides whether they count: " +
+          `how sure the network is that any digit was said. Here it is ${one.score.toFixed(1)}, and a digit needs ${BUILT.model.threshold.toFixed(1)}.`),
+      );
+    }
+    const right = pictureOf(one);
+    right.append(playerOf(one.clip, sample_rate, "What the network heard"));
+    card.append(left, right);
+    return card;
+  }
+
+  /* One sentence for the status line, or two: what was heard, or what to do. */
+  function sentence({ words, peak, answer: one }) {
+    if (!one) return peak < SILENT + 5 ? SAID.silence : peak < BUILT.words.quiet ? SAID.quiet : SAID.click;
+    const heard = one.kind === "digit" ? `I heard ${spell(one.label)}, and I am ${percent(one.probability)} sure.` : SAID[one.kind];
+    return words.length > 1 ? `${heard} ${many(words.length)}` : heard;
+  }
+
+  function start() {
+    const box = document.getElementById("say");
+    if (!box) return;
+    const find = (name) => box.querySelector(`.say-${name}`);
+    const [speak, word, status, meter, loading, bar, answers] =
+      ["speak", "speak-word", "status", "meter", "loading", "progress", "answers"].map(find);
+    const file = find("file"), choose = find("choose"), samples = find("samples");
+    let recording = null;
+    let links = [];
+
+    function say(text, kind = "") {
+      status.textContent = text;
+      status.dataset.kind = kind;
+    }
+
+    function state(name, label) {
+      box.dataset.state = name;
+      box.setAttribute("aria-busy", String(name === "loading" || name === "thinking"));
+      for (const button of box.querySelectorAll("button")) {
+        button.setAttribute("aria-disabled", String(name !== "idle" && !(button === speak && name === "listening")));
+      }
+      word.textContent = label;
+    }
+
+    if (!BUILT || !BUILT.runtime || !BUILT.model) {
+      const missing = !BUILT
+        ? "This copy of the page was not built with the book. Run `make book`, and open the page in the built book."
+        : !BUILT.runtime
+          ? "This copy of the book was built without the runtime, so the page cannot answer. With Node.js and a network, `make book` fetches it and builds the book again."
+          : "This copy of the book was built without the model, so the page cannot answer. `make small` trains it, and `make book` builds the book again.";
+      box.dataset.state = "missing";
+      say(missing, "problem");
+      for (const button of box.querySelectorAll("button")) button.disabled = true;
+      return;
+    }
+
+    const parts = Object.values(BUILT.parts).reduce((sum, one) => sum + one.bytes, 0);
+    find("size").textContent = `${Math.ceil(parts / 1e6)} MB`;
+    state("idle", "Say a digit");
+
+    async function loaded() {
+      if (session) return;
+      state("loading", "Loading");
+      say("Loading the model from this book.");
+      loading.hidden = false;
+      try {
+        await load((share) => {
+          if (share === null) bar.removeAttribute("value");
+          else bar.value = share;
+          loading.querySelector("span").textContent = share === null ? "starting" : percent(share);
+        });
+        box.classList.add("loaded");
+      } finally {
+        loading.hidden = true;
+      }
+    }
+
+    function clear() {
+      for (const link of answers.querySelectorAll("audio")) URL.revokeObjectURL(link.src);
+      answers.replaceChildren();
+    }
+
+    /* One thing at a time: runs `work`, which gives a sound, shows the answer or what went wrong. */
+    async function run(work) {
+      if (box.dataset.state !== "idle") return;
+      clear();
+      try {
+        const sound = await work();
+        state("thinking", "Thinking");
+        const found = await answer(sound);
+        if (found.answer) answers.append(cardOf(found.answer));
+        answers.append(waveOf(found));
+        say(sentence(found), found.answer?.kind === "digit" ? "answer" : "problem");
+      } catch (error) {
+        if (!(error instanceof Told)) console.error(error);
+        say(error instanceof Told ? error.message : SAID.broken, "problem");
+      } finally {
+        state("idle", "Say a digit");
+        meter.style.setProperty("--level", 0);
+      }
+    }
+
+    async function listen() {
+      if (!navigator.mediaDevices?.getUserMedia) throw new Told(SAID.insecure);
+      const context = new AudioContext(); // made while the press still counts as the reader's own
+      let stream = null;
+      try {
+        await loaded();
+        state("asking", "Waiting");
+        say("The browser asks whether this page may use the microphone. Please allow it.");
+        const plain = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+        try {
+          stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
+        } catch (error) {
+          throw microphoneProblem(error);
+        }
+        await context.resume();
+        recording = await record(context, stream, (piece) => {
+          const level = levels(piece, context.sampleRate).reduce((a, b) => Math.max(a, b), SILENT);
+          meter.style.setProperty("--level", Math.max(0, Math.min(1, (level + 60) / 50)).toFixed(3));
+        });
+        state("listening", "Listening");
+        say("Listening. Say one digit now. Press again to stop.");
+        return await recording.promise;
+      } finally {
+        recording = null;
+        stream?.getTracks().forEach((track) => track.stop());
+        context.close();
+      }
+    }
+
+    async function read(chosen) {
+      if (chosen.size > LARGEST_FILE) throw new Told(tooLarge(chosen.size));
+      const sound = await decode(await chosen.arrayBuffer());
+      const length = sound.audio.length / sound.rate;
+      if (length > LONGEST_FILE) throw new Told(minute(length));
+      await loaded();
+      return sound;
+    }
+
+    speak.addEventListener("click", () => {
+      if (recording) recording.stop();
+      else run(listen);
+    });
+    choose.addEventListener("click", () => box.dataset.state === "idle" && file.click());
+    file.addEventListener("change", () => {
+      const [chosen] = file.files;
+      if (chosen) run(() => read(chosen));
+      file.value = ""; // the same file may be chosen again
+    });
+    for (const one of BUILT.samples) {
+      const button = element("button", "say-sample", one.name);
+      button.type = "button";
+      button.addEventListener("click", () =>
+        run(async () => {
+          await loaded();
+          const bytes = await part(`sample-${one.name}`, one);
+          const address = URL.createObjectURL(new Blob([bytes], { type: "audio/wav" }));
+          const player = new Audio(address);
+          player.onended = () => URL.revokeObjectURL(address);
+          player.play().catch(() => {}); // whoever blocks sound still gets the answer
+          return decode(bytes);
+        }),
+      );
+      samples.append(button);
+    }
+
+    // A file may be dropped anywhere: beside the box, the browser would leave the page and open it.
+    const holdsFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+    let depth = 0;
+    const over = (change) => box.classList.toggle("over", (depth = Math.max(0, change)) > 0);
+    addEventListener("dragenter", (event) => holdsFile(event) && over(depth + 1));
+    addEventListener("dragleave", (event) => holdsFile(event) && over(depth - 1));
+    addEventListener("dragover", (event) => holdsFile(event) && event.preventDefault());
+    addEventListener("drop", (event) => {
+      if (!holdsFile(event)) return;
+      event.preventDefault();
+      over(0);
+      const [dropped] = event.dataTransfer.files;
+      if (dropped) run(() => read(dropped));
+    });
+  }
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
+})();
