@@ -69,7 +69,7 @@ def _results(source: Path, results: dict[str, str] | None, full: dict | None) ->
 
     How long a notebook takes is its own word, whatever `results` say.
     """
-    from spokendigits import plots
+    from spokendigits import card, plots
 
     def stored(name: str, command: str) -> dict:
         path = source / "book" / "results" / f"{name}.json"
@@ -80,11 +80,17 @@ def _results(source: Path, results: dict[str, str] | None, full: dict | None) ->
     results = results or stored("fast", "outputs")["prose"]
     full = full or stored("full", "full")
     seed, others = (read_json(source / "book" / "results" / f"{name}.json") for name in ("seed", "published"))
-    measured = {
-        name: text
-        for what, command in (("bench", "bench"), ("synthetic", "synthetic"), ("fsdd", "real"), ("seat", "seat"))
-        for name, text in stored(what, command)["prose"].items()
+    commands = {
+        "bench": "bench",
+        "synthetic": "synthetic",
+        "fsdd": "real",
+        "seat": "seat",
+        "small": "small",
+        "export": "export",
     }
+    found = {what: stored(what, command) for what, command in commands.items()}
+    measured = {name: text for one in found.values() for name, text in one["prose"].items()}
+    measured |= card.prose(found["small"], found["export"])
     shown = plots.over_seed(full["curves"], seed["curves"], full["prose"]["full_corpus"])._repr_mimebundle_()
     made = results | minutes(source / "notebooks") | {"over_seed_alt": plots.described(shown["text/plain"])[0]}
     prose = seed["prose"] | others["prose"] | full["prose"] | measured | made
@@ -182,7 +188,10 @@ def _statements(code: str) -> int:
 
 def _stage(source: Path, notebooks: Path, stage: Path, results: dict) -> None:
     """Copies what the book is made of, and nothing else, into `stage`."""
+    from spokendigits import demo
+
     shutil.copytree(source / "book", stage / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__", ".*"))
+    demo.stage(stage / "book" / "_static" / "say")
     shutil.copy(source / "_toc.yml", stage)
     config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
     config["parse"]["myst_substitutions"] = results["prose"]
@@ -233,6 +242,7 @@ def setup(app) -> dict:
     """Registers the extension with Sphinx (named under `extra_extensions` in _config.yml)."""
     app.connect("doctree-read", _describe_figures)
     app.connect("doctree-read", _anchor_terms)
+    app.connect("html-page-context", _add_demo)
     # Later than the theme, which makes its launch buttons at 501.
     app.connect("html-page-context", _add_lab_button, priority=502)
     app.connect("html-page-context", _drop_thebe, priority=502)
@@ -310,6 +320,14 @@ def _add_lab_button(app, pagename, templatename, context, doctree) -> None:
                     "url": f"http://localhost:8888/lab/tree/{pagename}.ipynb",
                 }
             )
+
+
+def _add_demo(app, pagename, templatename, context, doctree) -> None:
+    """Gives the page "Say a digit", and no other, its scripts and its style."""
+    if pagename == "book/say_a_digit":
+        app.add_css_file("say/say.css")
+        for script in ("say/built.js", "say/say.js"):
+            app.add_js_file(script, loading_method="defer")
 
 
 def _drop_thebe(app, pagename, templatename, context, doctree) -> None:

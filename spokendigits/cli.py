@@ -40,6 +40,9 @@ def run(options) -> int:
 
     folder = course.run(options.corpus, options.lane, options.name)
     if options.book:
+        from spokendigits import demo
+
+        demo.prepare()
         print(f"\nThe book is ready. Open it in a browser:\n  {course.build_book(folder).as_uri()}")
     print(f"The executed notebooks are in {folder / 'notebooks'}")
     return 0
@@ -102,32 +105,20 @@ def setting(text: str) -> tuple[str, object]:
 
 
 def predict(options) -> int:
-    import torch
-    from accelerate.utils import gather_object
+    from spokendigits import prediction
 
-    from spokendigits.classifier import Classifier
-    from spokendigits.clips import fit, read_audio
-    from spokendigits.devices import processes
-    from spokendigits.evaluation import probabilities
+    return prediction.predict(options.inputs, options.model, options.out, options.threshold)
 
-    us = processes()  # one of those of `accelerate launch`, each with a share of the files, or the only one
-    classifier = Classifier.load(options.model).to(us.device)
-    recipe = classifier.recipe
-    found = []
-    for place in range(us.process_index, len(options.files), us.num_processes):
-        path = options.files[place]
-        try:
-            audio = torch.from_numpy(fit(read_audio(path, recipe.sample_rate), recipe.samples))
-        except CourseError as error:
-            found.append((place, None, f"error: {error}"))
-            continue
-        with torch.inference_mode():
-            chances = probabilities(classifier(audio[None].to(us.device)), recipe.loss)[0]
-        found.append((place, f"{path}\t{int(chances.argmax())}\t{float(chances.max()):.4f}", None))
-    found = sorted(gather_object(found))
-    for _, line, problem in found if us.is_main_process else ():
-        print(line or problem, file=sys.stdout if line else sys.stderr)
-    return int(any(problem for _, _, problem in found))
+
+def export(options) -> int:
+    from spokendigits import export as exports
+
+    folder = exports.export(
+        options.model, options.out, options.format or exports.USUAL, options.calibration, options.threshold
+    )
+    for name, size in exports.sizes(folder).items():
+        print(f"{size:>13,} bytes  {folder / name}")
+    return 0
 
 
 def compare(options) -> int:
@@ -138,8 +129,9 @@ def compare(options) -> int:
 
 
 def build_book(options) -> int:
-    from spokendigits import book, course
+    from spokendigits import book, course, demo
 
+    demo.prepare()
     source = course.notebooks_folder()
     index = book.build(source, source.parent / "_build" / "book", None)
     print(f"The book is ready. Open it in a browser:\n  {index.as_uri()}")
@@ -169,7 +161,9 @@ def parser() -> argparse.ArgumentParser:
     command(doctor, "check this computer, one OK or FAIL line each")
 
     sub = command(fetch, "make or download a corpus")
-    sub.add_argument("corpus", help="synthetic, fsdd or audiomnist")
+    sub.add_argument(
+        "corpus", help="synthetic, voices, fsdd, audiomnist, or others: words and noises that are no digits"
+    )
     sub.add_argument(
         "--source", help="a local folder or zip to take it from; for audiomnist also github, h2o or huggingface"
     )
@@ -212,9 +206,40 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("runs", nargs="+", metavar="RUN", help="a folder, or a name under runs/")
     sub.add_argument("--figure", help="where to draw the curves (default: compare.png under runs/)")
 
-    sub = command(predict, "say which digit is spoken in each file: path, digit, probability")
-    sub.add_argument("files", nargs="+", help="recordings of one digit each")
-    sub.add_argument("--model", required=True, help="a model.safetensors of this course")
+    sub = command(
+        predict, "find the digits in recordings, one line each: path, start and end in seconds, digit, probability"
+    )
+    sub.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="a recording, a folder of them, or - for standard input"
+    )
+    sub.add_argument("--model", required=True, help="a model.safetensors, or a .onnx that export wrote")
+    sub.add_argument("--out", metavar="FILE.csv", help="write all probabilities there; the same command continues it")
+    sub.add_argument(
+        "--threshold",
+        type=float,
+        metavar="SCORE",
+        help="a lower score is no digit (default: the exported model's own; without one, all are digits)",
+    )
+
+    sub = command(
+        export, "write a trained classifier as files that need no PyTorch: ONNX, weights with their card, MLflow"
+    )
+    sub.add_argument("model", metavar="MODEL", help="a run's folder, its name under runs/, or a model.safetensors")
+    sub.add_argument("--out", required=True, metavar="FOLDER", help="a new folder, or an earlier export to replace")
+    sub.add_argument(
+        "--format",
+        action="append",
+        metavar="NAME",
+        help="onnx, int8, bundle or mlflow, as often as needed (default: the first three)",
+    )
+    sub.add_argument(
+        "--calibration",
+        metavar="CORPUS",
+        help="whose clips show int8 how large numbers get (default: the run's own, or else fsdd)",
+    )
+    sub.add_argument(
+        "--threshold", type=float, metavar="SCORE", help="written into the model: a lower score is no digit"
+    )
 
     command(build_book, "build the book from the outputs stored in the notebooks", "book")
     command(students, "write copies of the notebooks without solutions and outputs")

@@ -209,6 +209,11 @@ def _lost(one: pd.DataFrame, other: pd.DataFrame) -> dict:
     return {name: value for name, value in difference(one, other).items() if name in ("difference", "low", "high")}
 
 
+def _points(found: dict) -> str:
+    low, high = (f"{100 * found[name]:.1f}" for name in ("low", "high"))
+    return f"{100 * found['difference']:+.1f} points (95 % interval {low} to {high})"
+
+
 def _by(table: pd.DataFrame, column: str) -> list[dict]:
     return recall_by(table, column).reset_index().rename(columns={column: "group"}).to_dict("records")
 
@@ -297,6 +302,8 @@ def prose(found: dict) -> dict[str, str]:
         "small_teacher": in_words(held_out["teacher"]),
         "small_taught": in_words(held_out["taught"]),
         "small_alone": in_words(held_out["alone"]),
+        "small_gained": _points(held_out["gained"]),
+        "small_people_gained": _points(people["gained_alone"]),
         "small_people": in_words(people["small"]),
         "small_people_taught": in_words(people["taught_alone"]),
         "small_people_alone": in_words(people["alone_alone"]),

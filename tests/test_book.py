@@ -413,8 +413,9 @@ def test_a_plan_fills_its_time_and_leaves_each_notebook_enough(plan, minutes):
 
 
 def said_by_the_package() -> list[str]:
-    """Every text in the source of the package, and of the Makefile, with `\0` for what is filled in when it is said."""
-    texts = [(ROOT / "Makefile").read_text()]
+    """Every text in the source of package, Makefile and page, with `\0` for what is filled in when it is said."""
+    page = (ROOT / "book/_static/say/say.js").read_text(encoding="utf-8")
+    texts = [(ROOT / "Makefile").read_text(), re.sub(r"\$\{\w+\}", "\0", page)]
     for path in (ROOT / "spokendigits").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):

@@ -173,7 +173,8 @@ def test_train_then_predict_real_recordings(fsdd_root, tmp_path, capsys, recipe,
     out, err = capsys.readouterr()
     lines = [line.split("\t") for line in out.splitlines()]
     assert [line[0] for line in lines] == files, "one line a good file, in order"
-    assert all(0 <= int(line[1]) <= 9 and 0 < float(line[2]) <= 1 for line in lines)
+    assert all(0 <= int(line[3]) <= 9 and 0 < float(line[4]) <= 1 for line in lines)
+    assert all(0 <= float(line[1]) < float(line[2]) < 1 for line in lines), "where the word is, in seconds"
     assert "bad.wav" in err
 
 

@@ -28,7 +28,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from tqdm import tqdm
 
 import spokendigits
-from spokendigits import book, corpora, students
+from spokendigits import book, corpora, demo, students
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_file, atomic_folder, data_folder, sha256, write_json
@@ -394,6 +394,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--book", help="the folder of a built book, index.html in it (default: build it)")
     options = parser.parse_args(arguments)
     try:
+        if not options.book:
+            demo.prepare()
         folder = write(options.folder, options.also, options.cpu, options.book)
     except CourseError as error:
         sys.exit(f"error: {error}")

@@ -27,6 +27,8 @@ FORMS = {
     "loss": r"loss(?:es)?(?! of)",
     "learning rate schedule": r"(?:learning rate )?schedules?",
     "precision": r"(?<=\*)precision",
+    "teacher": r"(?<=\*)teachers?",  # mostly a person
+    "student": r"(?<=\*)students?",
 }
 # Where a link would be in the way, or lead away from another one: headings, the first line of a table, titles and quotations,
 # links, alt texts, cards that are links themselves, questions.
