@@ -19,7 +19,7 @@ LANES = {"fast": "fast", "full": "seed"}  # lane: preset of the recipe
 LARGE = ("synthetic", "audiomnist")  # the fast lane takes a part of these; other corpora are small enough whole
 DEFAULTS = {"corpus": "synthetic", "lane": "fast", "run": ""}
 STATE = "course.json"
-OWN = ("random", "speaker", "plain", "augmented")  # what the notebooks call their trainings
+OWN = ("random", "speaker", "plain", "augmented", "small", "taught")  # what the notebooks call their trainings
 
 
 def recipe(lane: str, corpus: str) -> Recipe:
@@ -51,7 +51,7 @@ def notebooks_folder() -> Path:
 
 
 def stored(name: str) -> dict:
-    """The results that the book shows: fsdd, synthetic, full, fast, bench or seed, of `book/results`.
+    """The results that the book shows: fsdd, synthetic, small, export, full, fast, bench or seed, of `book/results`.
 
     Each says what made it. They come with the package, so that notebooks find them on Colab, too.
     """

@@ -707,3 +707,78 @@ def groups(table: pd.DataFrame, by: str) -> Figure:
     if len(little):
         alt += f" Hollow, as too small to say much: {', '.join(map(str, little))}."
     return describe(fig, alt, "Each dot is a group, as large as its number of clips; a hollow dot says little.")
+
+
+def sizes(scores: pd.DataFrame) -> Figure:
+    """Accuracy against the size of a model's file: a row for each model by its name, with bytes, accuracy, low, high (shares)."""
+    fig, ax = figure(8, 3.6)
+    parts = []
+    for place, (name, row) in enumerate(scores.iterrows()):
+        look = {"color": [BLUE, ORANGE, GREEN, GREY, "#CC79A7", "#E69F00"][place % 6]}
+        size = row["bytes"] / 1e6
+        ax.vlines(size, 100 * row["low"], 100 * row["high"], linewidth=1.2, **look)
+        ax.plot(size, 100 * row["accuracy"], "os^DvP"[place % 6], markersize=8, label=name, **look)
+        parts.append(
+            f"{name}: {size:.2g} MB, {row['accuracy']:.1%} (95 % interval {row['low']:.1%} to {row['high']:.1%})"
+        )
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
+    ax.set(xlabel="size of the file in megabytes", ylabel="accuracy in per cent")
+    fig.legend(loc="outside lower center", ncols=3)
+    return describe(
+        fig,
+        f"Accuracy, with 95 % intervals, against the size of a model's file on a logarithmic axis. {'; '.join(parts)}.",
+        "The further to the left a point lies, the smaller is its file; its line is the 95 % interval.",
+    )
+
+
+def digit_scores(groups: dict[str, np.ndarray], limit: float | None = None) -> Figure:
+    """How the scores of several kinds of sounds are spread: {name: scores [n]}, a strip each; `limit` is drawn as a line."""
+    fig, ax = figure(8, 1.0 + 0.7 * len(groups))
+    random, parts = np.random.default_rng(0), []
+    for place, (name, values) in enumerate(groups.items()):
+        values, colour = np.asarray(values, float), [BLUE, ORANGE, GREEN, GREY][place % 4]
+        ax.scatter(values, place + random.uniform(-0.28, 0.28, len(values)), s=9, alpha=0.5, linewidth=0, color=colour)
+        low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+        ax.plot([middle, middle], [place - 0.38, place + 0.38], color="black", linewidth=1.5)
+        part = f"{name}: half of {len(values)} above {middle:.1f}, nine in ten between {low:.1f} and {high:.1f}"
+        parts.append(part if limit is None else f"{part}, {np.mean(values >= limit):.0%} at or above the limit")
+    if limit is not None:
+        ax.axvline(limit, color=GREY, linestyle="--")
+        ax.annotate("limit", (limit, 1), (4, -2), ("data", "axes fraction"), "offset points", color=GREY, va="top")
+    ax.set_yticks(range(len(groups)), groups)
+    ax.set(xlabel="score: how sure the network is that a digit was said")
+    ax.set_ylim(len(groups) - 0.5, -0.5)
+    return describe(
+        fig,
+        f"Scores of {len(groups)} kinds of sounds{'' if limit is None else f', and a limit at {limit:.1f}'}. {'; '.join(parts)}.",
+        "Each dot is one sound, and the black line is the middle of its kind; up and down means nothing.",
+    )
+
+
+def roc(curves: dict[str, tuple[np.ndarray, np.ndarray]], limit: float | None = None) -> Figure:
+    """ROC curves of digits against other sounds: {name: (scores of digits [n], scores of the others [m])}; where `limit` lies."""
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    fig, ax = figure(5, 4.4)
+    ax.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1)
+    parts = []
+    for place, (name, (digits, others)) in enumerate(curves.items()):
+        truth = np.repeat([1, 0], [len(digits), len(others)])
+        values = np.concatenate([digits, others])
+        false, true, _ = roc_curve(truth, values)
+        area, look = roc_auc_score(truth, values), {"color": [BLUE, ORANGE, GREEN, GREY][place % 4]}
+        ax.plot(100 * false, 100 * true, ["-", "-.", ":", "--"][place % 4], label=f"{name}: {area:.3f}", **look)
+        parts.append(f"digits against {name}: {area:.3f}")
+        if limit is not None:
+            let_in, kept = 100 * np.mean(others >= limit), 100 * np.mean(digits >= limit)
+            ax.plot(let_in, kept, "os^D"[place % 4], markersize=8, **look)
+            parts[-1] += f", at the limit {kept:.0f} % of the digits and {let_in:.0f} % of the others pass"
+    ax.set(xlabel="other sounds that pass, in per cent", ylabel="digits that pass, in per cent")
+    ax.legend(loc="lower right", title="area under the curve")
+    return describe(
+        fig,
+        f"ROC curves: digits that pass against other sounds that pass, for every limit. Area under the curve, {'; '.join(parts)}.",
+        "Each point of a line is one limit: further up loses fewer digits, further left lets fewer others in.",
+    )

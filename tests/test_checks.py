@@ -660,6 +660,92 @@ def case_later(data) -> Case:
     ])  # fmt: skip
 
 
+def case_megabytes(data) -> Case:
+    return Case(lambda x: checks.megabytes(x, 23_500_000), (23.5,), [
+        ((188,), "megabits"),
+        ((94,), "32 bits each"),
+        ((47,), "16 bits each"),
+        ((23_500_000,), "That is in bytes"),
+        ((23_500,), "in kilobytes"),
+        ((23.5e6 / 2**20,), "That divides by 1,048,576"),
+        ((5,), "a megabyte a million bytes"),
+    ])  # fmt: skip
+
+
+def case_multiply_adds(data) -> Case:
+    layer = torch.nn.Conv2d(3, 5, (3, 2), stride=2)
+    return Case(lambda x: checks.multiply_adds(x, layer, 4, 7), (28 * 5 * 3 * 6,), [
+        ((90,), "the layer's weights"),
+        ((2 * 28 * 90,), "additions apart"),
+        ((28 * 18,), "There are 5 of them"),
+        ((28 * 30,), "reads all 3 channels"),
+        ((28 * 15,), "looks at 3 x 2 places at once"),
+        ((28 * 5,), "a kernel multiplies 3 x 3 x 2 times"),
+        ((28,), "Those are the positions"),
+        ((4 * 28 * 90,), "The stride leaves places out"),
+        ((1001,), "times what one kernel reads"),
+    ])  # fmt: skip
+
+
+def case_eight_bits(data) -> Case:
+    weights = np.array([0.31, -0.02, 0.0078, -0.54, 0.124])
+    ratio = weights / 0.54 * 127
+    right = np.rint(ratio)
+    return Case(lambda x: checks.eight_bits(x, weights), (right.astype(int),), [
+        ((weights,), "still the weights"),
+        ((right * 0.54 / 127,), "how the weights come back"),
+        ((ratio,), "not rounded"),
+        ((ratio.astype(int),), "cuts off what follows the point"),
+        ((np.floor(ratio),), "`astype(int)` does so"),
+        ((np.rint(weights / 0.31 * 127),), "farthest from 0 may be negative"),
+        ((np.rint(weights / 0.54 * 128),), "128 has no place"),
+        ((np.rint((weights + 0.54) / 0.85 * 255),), "count from the lowest weight"),
+        ((right + 0.25,), "Codes are whole numbers"),
+        ((right * 3,), "Some codes do not fit"),
+        ((right // 2,), "Divide each weight by the largest"),
+        ((right[:3],), "Expected the shape (5,), one code a weight, not (3,)"),
+        (("codes",), "Expected a whole number for each weight, not text"),
+    ])  # fmt: skip
+
+
+def case_limit(data) -> Case:
+    random = np.random.default_rng(0)
+    digits, others = random.normal(4, 1.5, 200), random.normal(0, 2, 150)
+    return Case(lambda x: checks.limit(x, torch.tensor(digits), others), (float(np.quantile(digits, 0.05)),), [
+        ((np.quantile(digits, 0.95),), "turn nearly all digits away"),
+        ((np.quantile(others, 0.95),), "lets so few of the others through"),
+        ((np.quantile(others, 0.05),), "the scores of the others"),
+        ((0.05,), "That is the share"),
+        ((5.0,), "has this share of digits below it"),
+        ((digits.min() - 0.1,), "Some loss is allowed"),
+        ((4.2,), "of the digits are turned away, not 5%"),
+    ])  # fmt: skip
+
+
+def case_soft_loss(data) -> Case:
+    random = torch.Generator().manual_seed(0)
+    student, teacher = (4 * torch.randn(8, 10, generator=random) for _ in range(2))
+
+    def cost(one, told):
+        return float(torch.nn.functional.binary_cross_entropy_with_logits(one, told))
+
+    right = cost(student / 4, (teacher / 4).sigmoid())
+    one_question = float(torch.nn.functional.cross_entropy(student / 4, (teacher / 4).softmax(dim=1)))
+    return Case(lambda x: checks.soft_loss(x, student, teacher), (right,), [
+        ((cost(student, teacher.sigmoid()),), "without a temperature"),
+        ((cost(student, (teacher / 4).sigmoid()),), "Only the teacher was softened"),
+        ((cost(student / 4, teacher.sigmoid()),), "Only the student was softened"),
+        ((cost(4 * student, (4 * teacher).sigmoid()),), "the answers grow harder"),
+        ((cost(student / 4, (teacher > 0).float()),), "Those targets are yes or no"),
+        ((cost(teacher / 4, (student / 4).sigmoid()),), "Turned round: the teacher's"),
+        ((one_question,), "one question with ten answers"),
+        ((80 * right,), "That is the sum"),
+        ((10 * right,), "the ten questions of a clip"),
+        ((16 * right,), "the square of the temperature"),
+        ((0.01,), "Divide both by the temperature"),
+    ])  # fmt: skip
+
+
 def forms(answer) -> list:
     """The same answer as Python, NumPy, pandas and PyTorch may hold it."""
     if isinstance(answer, pd.DataFrame):

@@ -15,7 +15,15 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "book" / "_static"
-WITH_QUIZ = ["01_data", "02_features", "03_training", "04_evaluation", "05_error_analysis", "06_real_voices"]
+WITH_QUIZ = [
+    "01_data",
+    "02_features",
+    "03_training",
+    "04_evaluation",
+    "05_error_analysis",
+    "06_real_voices",
+    "07_small_and_fast",
+]
 HEADING, SUMMARY = "## Check yourself", "## What you have now"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
