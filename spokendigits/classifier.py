@@ -50,7 +50,7 @@ class Classifier(nn.Module):
         """Writes all weights and the recipe as safetensors, and the file's SHA-256 beside it; returns the digest."""
         path = Path(path)
         # One entry: safetensors writes several in any order, and the same weights would have another digest each time.
-        metadata = {"spokendigits": json.dumps({"recipe": self.recipe.to_dict(), "weights": self.weights})}
+        metadata = {"spokendigits": json.dumps({"recipe": self.recipe.to_share().to_dict(), "weights": self.weights})}
         with atomic_file(path) as temporary:
             save_file({name: value.contiguous() for name, value in self.state_dict().items()}, temporary, metadata)
             digest = sha256(temporary)

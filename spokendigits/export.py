@@ -190,7 +190,7 @@ def write_onnx(
         backbone = _quantized(backbone, _pictures(classifier.recipe, calibration))
     model = _joined(_frontend(classifier.frontend, classifier.recipe), backbone, ANSWERS[classifier.recipe.loss])
     facts = {
-        "recipe": classifier.recipe.to_dict(),
+        "recipe": classifier.recipe.to_share().to_dict(),
         "labels": LABELS,
         "weights": classifier.weights,
         "threshold": None if threshold is None else float(threshold),
@@ -597,7 +597,7 @@ def write_bundle(classifier: Classifier, folder: Path, source: Path) -> None:
     from spokendigits import card
 
     shutil.copyfile(source, folder / MODEL)
-    classifier.recipe.to_yaml(folder / "recipe.yaml")
+    classifier.recipe.to_share().to_yaml(folder / "recipe.yaml")
     write_json(folder / "labels.json", LABELS)
     card.write(folder, source, name="README.md")
 

@@ -159,6 +159,10 @@ class Recipe:
         """All settings, in the order of the class."""
         return dataclasses.asdict(self)
 
+    def to_share(self) -> "Recipe":
+        """The same, for a model that is passed on: of a file of weights it has the name, and not where it lies."""
+        return self.but(weights=Path(self.weights).name)
+
     def to_yaml(self, path: Path | str) -> None:
         """Writes all settings, atomically."""
         write_yaml(path, self.to_dict())

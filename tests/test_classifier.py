@@ -84,6 +84,8 @@ def test_a_classifier_of_the_course_can_be_the_start_of_another(recipe, audio, t
     first.save(tmp_path / "model.safetensors")
     second = create(recipe.but(weights=str(tmp_path / "model.safetensors"), seed=9)).eval()
     assert torch.equal(first(audio), second(audio))
+    second.save(tmp_path / "second.safetensors")
+    assert str(tmp_path).encode() not in (tmp_path / "second.safetensors").read_bytes(), "a model may be passed on"
 
 
 @pytest.mark.parametrize(

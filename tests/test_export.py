@@ -226,6 +226,17 @@ def test_says_what_it_is_and_where_it_came_from(tmp_path):
     assert load_onnx(write_onnx(classifier, tmp_path / "c.onnx")).threshold is None
 
 
+def test_where_its_weights_lay_is_not_passed_on(tmp_path):
+    classifier = Classifier(PICTURES["clip"].but(weights=str(tmp_path / "first.safetensors")))
+    path = write_onnx(classifier, tmp_path / "a.onnx")
+    assert str(tmp_path).encode() not in path.read_bytes() and load_onnx(path).recipe.weights == "first.safetensors"
+    classifier.save(tmp_path / MODEL)
+    (tmp_path / "out").mkdir()
+    export.write_bundle(classifier, tmp_path / "out", tmp_path / MODEL)
+    for passed_on in (tmp_path / "out").iterdir():
+        assert str(tmp_path).encode() not in passed_on.read_bytes(), passed_on.name
+
+
 def test_runs_without_pytorch(pairs, tmp_path):
     path = write_onnx(pairs["clip", "bce"][0], tmp_path / "a.onnx")
     code = (
