@@ -297,7 +297,7 @@ def test_the_page_is_built_with_its_tables_and_without_a_warning(tmp_path):
     (tmp_path / "index.md").write_text("# All\n\n```{toctree}\nmodel_card\nglossary\nreferences\n```\n")
     names = card.prose(small(), export())
     settings = {
-        "extensions": ["myst_parser", "sphinxcontrib.bibtex"], "bibtex_bibfiles": ["references.bib"], 
+        "extensions": ["myst_parser", "sphinxcontrib.bibtex"], "bibtex_bibfiles": ["references.bib"],
         "bibtex_reference_style": "author_year", "myst_enable_extensions": yaml.safe_load((ROOT / "_config.yml").read_text())["parse"]["myst_enable_extensions"],
         "myst_substitutions": names, "suppress_warnings": ["myst.domains", "docutils"],
     }  # fmt: skip
