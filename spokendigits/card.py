@@ -316,15 +316,18 @@ def _scores(rows: list[tuple[str, dict | None]]) -> str:
     return _table(["whom the test asks about", "clips", "speakers", "accuracy"], shown)
 
 
-def _points(lost: dict) -> str:
-    return f"{100 * lost['difference']:.1f} points (95 % interval {100 * lost['low']:.1f} to {100 * lost['high']:.1f})"
-
-
 def _lost(lost: dict | None) -> str:
     if not lost:
         return f"What it loses against its teacher: {UNKNOWN}."
-    text = f"On synthetic voices its teacher's accuracy is higher by {_points(lost)}, clip by clip."
-    return text if lost["low"] * lost["high"] > 0 else f"{text} That may be chance."
+    ahead, behind, sign = (
+        ("its teacher", "this model", 1) if lost["difference"] >= 0 else ("this model", "its teacher", -1)
+    )
+    value, low, high = (100 * sign * lost[name] for name in ("difference", *("low", "high")[::sign]))
+    text = (
+        f"On synthetic voices, {ahead} reads {value:.1f} points more than {behind} "
+        f"(95 % interval {low:.1f} to {high:.1f}), clip by clip."
+    )
+    return text if low * high > 0 else f"{text} That may be chance."
 
 
 def _groups(title: str, rows: list[dict]) -> str:

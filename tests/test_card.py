@@ -162,7 +162,7 @@ def measured(found: dict) -> list[str]:
         f"{one['value']:.3f} (95 % interval {one['low']:.3f} to {one['high']:.3f})"
         for one in (rejection["words"], rejection["noise"])
     ]
-    return [*map(in_words, scores), *areas, f"{100 * voices['lost']['difference']:.1f} points"]
+    return [*map(in_words, scores), *areas, f"{abs(100 * voices['lost']['difference']):.1f} points"]
 
 
 def measured_exports(exported: dict) -> list[str]:
