@@ -1,5 +1,6 @@
 """The synthetic corpus: the same bytes every time, plausible, of different voices, and whole or not at all."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -284,8 +285,13 @@ def test_ctrl_c_leaves_neither_files_nor_processes(tmp_path):
             assert child.poll() is None and time.monotonic() < waited
             time.sleep(0.02)
         # Only to the one that was asked, as a notebook's stop button does: it must end the others itself.
-        child.send_signal(signal.SIGINT)
-        assert child.wait(20) != 0
+        for _ in range(3):  # Python drops an interrupt that comes in a finalizer, and whoever waits presses again
+            child.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                assert child.wait(10) != 0
+                break
+        else:
+            pytest.fail("it went on after Ctrl-C")
     finally:
         child.kill()
         child.wait()
