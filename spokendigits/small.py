@@ -310,16 +310,10 @@ def prose(found: dict) -> dict[str, str]:
         "small_people_teacher": in_words(people["teacher_alone"]),
         "small_auroc_words": f"{rejection['words']['value']:.3f}",
         "small_auroc_noise": f"{rejection['noise']['value']:.3f}",
-        "small_digits_rejected": in_words(rejection["digits_rejected"]),
-        "small_people_rejected": in_words(rejection["digits_rejected_people"]),
-        "small_words_accepted": in_words(rejection["words_accepted"]),
-        "small_noises_accepted": in_words(rejection["noises_accepted"]),
         "small_int8_lost": f"{100 * found['int8']['held_out']['lost']['difference']:.1f} points",
         "small_people_int8_lost": f"{100 * found['int8']['people']['lost']['difference']:.1f} points",
-        "small_pass": f"{100 * rejection['pass']:.0f} %",
         "small_parameters": f"{found['sizes']['parameters'] / 1e6:.2f} million",
         "small_teacher_parameters": f"{found['sizes']['teacher_parameters'] / 1e6:.1f} million",
-        "small_kilobytes": f"{found['sizes']['bytes']['int8'] / 1e3:,.0f}",
         "small_clips_train": f"{found['data']['clips_train']:,}",
         "small_others_train": f"{found['data']['others_train']:,}",
         "small_voices_train": f"{found['data']['voices_train']:,}",
@@ -425,7 +419,7 @@ def _read_onnx(at: Study, path: Path, rows: np.ndarray) -> pd.DataFrame:
 
 
 def export_prose(found: dict) -> dict[str, str]:
-    """The table of sizes, times and accuracies, as text for the book's pages: `export_small_int8_ms` and so on."""
+    """The table of sizes, times and accuracies, as text for the book's pages: `export_small_int8_mb` and so on."""
     out = {
         "export_device": found["device"],
         "export_parity_clips": f"{found['parity_clips']:,}",
@@ -436,7 +430,6 @@ def export_prose(found: dict) -> dict[str, str]:
         name = f"export_{row['model']}_{row['precision'].lower()}"
         out |= {
             f"{name}_mb": f"{row['size_mb']:.2f}",
-            f"{name}_ms": f"{row['milliseconds']:.1f}",
             f"{name}_times": f"{row['speedup']:.1f}",
             f"{name}_accuracy": in_words(row),
         }
