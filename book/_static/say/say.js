@@ -589,6 +589,7 @@
     /* One thing at a time: runs `work`, which gives a sound, shows the answer or what went wrong. */
     async function run(work) {
       if (box.dataset.state !== "idle") return;
+      state("thinking", "Thinking");
       clear();
       try {
         const sound = await work();
