@@ -27,6 +27,10 @@ LENGTHS = """() => Promise.all([...document.querySelectorAll("audio")].map(audio
     audio.load();
 })))"""
 
+# What the page sets in a face lighter than the regular one.
+THIN = """() => [...document.querySelectorAll("main *")]
+    .filter(one => getComputedStyle(one).fontWeight < 400).map(one => one.outerHTML.slice(0, 80))"""
+
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory) -> Path:
@@ -89,6 +93,7 @@ def test_no_page_has_a_serious_barrier_scrolls_sideways_or_is_heavy(opened, html
             }
             sideways.append(page.evaluate("document.scrollingElement.scrollWidth - innerWidth"))
     assert barriers == set() and max(sideways) <= 0
+    assert page.evaluate(THIN) == [], "thin letters fade on a screen and in print"
     loaded = page.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
     files = {Path(url.split("#")[0].split("?")[0].removeprefix("file://")) for url in loaded if url.startswith("file:")}
     weight = sum(path.stat().st_size for path in {*files, html / f"{name}.html"} if path.is_file())
