@@ -179,11 +179,11 @@ def _parts(page: Path) -> list[tuple[str, str, list[dict]]]:
 
 
 def _statements(code: str) -> int:
-    """How many statements a piece of Python has; of anything else, how many lines."""
+    """How many statements a piece of Python has; of anything else, how many lines, those that a \\ joins as one."""
     try:
         return sum(isinstance(node, ast.stmt) for node in ast.walk(ast.parse(code)))
     except SyntaxError:
-        return sum(bool(line.strip()) for line in code.splitlines())
+        return sum(bool(line.strip()) for line in code.replace("\\\n", "").splitlines())
 
 
 def _stage(source: Path, notebooks: Path, stage: Path, results: dict) -> None:

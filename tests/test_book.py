@@ -343,7 +343,7 @@ def test_reading_minutes_count_what_is_seen(tmp_path):
         assert found["read"] == pytest.approx(1.5 + minutes[name]), name
         assert found["questions"] == pytest.approx(2 + 2 / 150)
     (tmp_path / "a.md").write_text(
-        f"{prose}\n```bash\nmake run\nmake test\n```\n```{{figure}} a.png\n:alt: {prose}\n\n{prose}\n```\n"
+        f"{prose}\n```bash\nmake run \\\n  VENV=env\nmake test\n```\n```{{figure}} a.png\n:alt: {prose}\n\n{prose}\n```\n"
     )
     assert book.reading_minutes(tmp_path / "a.md")["read"] == pytest.approx(4 + (2 * 7.2 + 20) / 60, abs=0.02)
 

@@ -30,6 +30,9 @@ LENGTHS = """() => Promise.all([...document.querySelectorAll("audio")].map(audio
 # What the page sets in a face lighter than the regular one.
 THIN = """() => [...document.querySelectorAll("main *")]
     .filter(one => getComputedStyle(one).fontWeight < 400).map(one => one.outerHTML.slice(0, 80))"""
+# Code and outputs that are wider than their box; the longest line of each.
+CUT = """() => [...document.querySelectorAll("main pre")].filter(one => one.scrollWidth > one.clientWidth)
+    .map(one => one.innerText.split("\\n").sort((a, b) => b.length - a.length)[0])"""
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +80,11 @@ def open_all(page) -> int:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_no_page_has_a_serious_barrier_scrolls_sideways_or_is_heavy(opened, html, name):
-    barriers, sideways = set(), []
+    barriers, sideways, cut = set(), [], []
     for scheme in ("light", "dark"):
         page = opened(name, WIDE, scheme)
         open_all(page)
+        cut += page.evaluate(CUT)
         for size in (WIDE, NARROW):
             page.set_viewport_size(size)
             page.wait_for_timeout(300)  # colours fade in
@@ -93,6 +97,7 @@ def test_no_page_has_a_serious_barrier_scrolls_sideways_or_is_heavy(opened, html
             }
             sideways.append(page.evaluate("document.scrollingElement.scrollWidth - innerWidth"))
     assert barriers == set() and max(sideways) <= 0
+    assert cut == [], "these lines of code or output end outside their box, even on a wide screen"
     assert page.evaluate(THIN) == [], "thin letters fade on a screen and in print"
     loaded = page.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
     files = {Path(url.split("#")[0].split("?")[0].removeprefix("file://")) for url in loaded if url.startswith("file:")}
