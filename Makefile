@@ -14,7 +14,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	# What runs the model in the page "Say a digit"; without it that page's tests are skipped.
-	$(BIN)/python -m spokendigits.demo
+	$(BIN)/python -m spokendigits.publish.say_a_digit
 	# One torch thread a process: two processes with two threads each would stand in each other's way.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests
 	# In a home of its own: a run that was made before must not stand in for what today's code would make.
@@ -44,32 +44,32 @@ pack: $(READY)
 
 # Renews the outputs stored in the notebooks, and book/results/fast.json.
 outputs: $(READY)
-	$(BIN)/python -c "from spokendigits import course; course.store_outputs()"
+	$(BIN)/python -m studies.outputs
 
 # The seed's recipe at full size: book/results/full.json. Half an hour on two cores.
 full: $(READY)
-	$(BIN)/python -c "from spokendigits import full; full.store()"
+	$(BIN)/python -m studies.full
 
 # From synthetic speech to people: book/results/fsdd.json. Hours on two cores; what the file has is kept, and it goes on where it was stopped.
 real: $(READY)
-	$(BIN)/python -c "from spokendigits import real_voices; real_voices.store()"
+	$(BIN)/python -m studies.real_voices
 
 # How far results on the full synthetic corpus can be trusted: book/results/synthetic.json. An hour on two cores.
 synthetic: $(READY)
-	$(BIN)/python -c "from spokendigits import new_voices; new_voices.store()"
+	$(BIN)/python -m studies.new_voices
 
 # The small network of the page "Say a digit", what it reads and what it costs: book/_static/say/digits.onnx, book/results/small.json
 # and export.json. Two hours on two cores; finished trainings are kept. Needs espeak-ng and flite.
 small: $(READY)
-	$(BIN)/python -c "from spokendigits import small; small.store()"
+	$(BIN)/python -m studies.small
 
 # How fast it is, as ratios: book/results/bench.json and its figure. Leave the computer alone meanwhile.
 bench: $(READY)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m studies.bench
 
 # What one student's seat on a JupyterHub needs: book/results/seat.json. A few minutes; leave the computer alone meanwhile.
 seat: $(READY)
-	$(BIN)/python -m tools.seat
+	$(BIN)/python -m studies.seat
 
 setup: $(READY)
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from spokendigits.cli import main
+from spokendigits.app.cli import main
 
 sys.exit(main())

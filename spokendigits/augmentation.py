@@ -2,6 +2,7 @@
 
 All of it happens to spectra, for a whole batch at once and with other draws for each clip: on two CPU cores the network
 does not wait for it. Libraries that change waveforms take longer than a small network's step, and none moves formants.
+Chapter 6.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""`Classifier`: waveforms in, logits out; a frontend and a timm backbone."""
+"""`Classifier`: waveforms in, logits out; a frontend and a timm backbone. Chapter 3."""
 
 import functools
 import hashlib
@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from spokendigits.augmentation import Augment
+from spokendigits.corpora.corpus import DIGITS
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_file, read_json, sha256, write_json
 from spokendigits.frontend import LogMel
 from spokendigits.recipe import Recipe
 
-DIGITS = 10
 RANDOM_WEIGHTS = (
     "ImageNet weights could not be had, so this backbone starts from RANDOM weights. "
     "That is no transfer learning: expect lower accuracy than with the pretrained backbone."
@@ -47,22 +47,31 @@ class Classifier(nn.Module):
         return self.backbone(self.frontend(waveform, self.augment if self.training else None))
 
     def save(self, path: Path | str) -> str:
-        """Writes all weights and the recipe as safetensors, and the file's SHA-256 beside it; returns the digest."""
+        """Writes the backbone's weights and the recipe as safetensors, and the file's SHA-256 beside it; returns the digest.
+
+        The frontend has none: it follows from the recipe.
+        """
         path = Path(path)
         # One entry: safetensors writes several in any order, and the same weights would have another digest each time.
         metadata = {"spokendigits": json.dumps({"recipe": self.recipe.to_share().to_dict(), "weights": self.weights})}
         with atomic_file(path) as temporary:
-            save_file({name: value.contiguous() for name, value in self.state_dict().items()}, temporary, metadata)
+            save_file(
+                {f"backbone.{name}": value.contiguous() for name, value in self.learned().items()}, temporary, metadata
+            )
             digest = sha256(temporary)
         write_json(_digest_file(path), {"sha256": digest})
         return digest
 
+    def learned(self) -> dict[str, torch.Tensor]:
+        """The backbone's weights and averages, by their names there."""
+        return self.backbone.state_dict()
+
     def digest(self) -> str:
         """A SHA-256 of all weights, in hex."""
-        found = hashlib.sha256()
-        for value in self.state_dict().values():
-            found.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()
+        digest = hashlib.sha256()
+        for value in self.learned().values():
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @classmethod
     def load(cls, path: Path | str) -> "Classifier":
@@ -71,7 +80,7 @@ class Classifier(nn.Module):
             state, metadata = read_weights(path)
             held = json.loads(metadata["spokendigits"])
             classifier = cls(Recipe().but(**held["recipe"]), weights=held["weights"])
-            classifier.load_state_dict(state)
+            classifier.backbone.load_state_dict(backbone_weights(state))
         except (KeyError, RuntimeError) as error:
             raise CourseError(
                 f"{path}: not a classifier of this course ({_first_line(error)}). Train it again."
@@ -88,6 +97,11 @@ def read_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, s
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CourseError(f"{path}: not readable as safetensors ({_first_line(error)}). Train it again.") from None
+
+
+def backbone_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Of the weights in a file of this course those of the backbone, by timm's names."""
+    return {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
 
 
 def create(recipe: Recipe) -> Classifier:
@@ -170,7 +184,7 @@ def _from_file(recipe: Recipe) -> nn.Module:
     if path.suffix != ".safetensors":
         raise CourseError(f"{path}: weights are read from safetensors files only (others can run code when opened).")
     state, _ = read_weights(path)
-    mine = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
+    mine = backbone_weights(state)
     try:
         if not mine:
             return _pretrained(recipe, path)

@@ -1,4 +1,4 @@
-"""Knowledge distillation: a network learns from the labels and from what a larger one, its teacher, says of the same pictures."""
+"""Knowledge distillation: a network learns from the labels and from what a larger one, its teacher, says of the same pictures. Chapter 7."""
 
 import copy
 
@@ -7,7 +7,7 @@ from torch import nn
 
 from spokendigits.classifier import Classifier
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import losses
+from spokendigits.losses import losses
 from spokendigits.recipe import PICTURE, Recipe
 
 TEMPERATURE = 2.0  # divides logits: how unsure a teacher is between two digits then shows

@@ -1,4 +1,7 @@
-"""The one exception for a mistake that the reader can mend."""
+"""The one exception for a mistake that the reader can mend, and the check for mistyped names. Every chapter uses them."""
+
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class CourseError(Exception):
@@ -10,3 +13,12 @@ class CourseError(Exception):
     def _render_traceback_(self) -> list[str]:
         # IPython's hook: a reader's typing mistake should not print forty lines of our own code.
         return [f"{type(self).__name__}: {self}"]
+
+
+def check_names(given: Iterable[str], known: Sequence[str], what: str) -> None:
+    """Raises a CourseError that names the nearest known name for the first unknown one."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise CourseError(f"{what} {name!r}.{hint} Known: {', '.join(known)}.")

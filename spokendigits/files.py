@@ -1,4 +1,4 @@
-"""Where the course keeps its files, and how it writes them: whole or not at all."""
+"""Where the course keeps its files, and how it writes them: whole or not at all. Every chapter uses it."""
 
 import contextlib
 import hashlib
@@ -13,18 +13,24 @@ from pathlib import Path
 
 import yaml
 
+from spokendigits.errors import CourseError
+
+
+def checkout() -> Path | None:
+    """The clone of the repository that this package is imported from; None for an installed package, as on Colab."""
+    folder = Path(__file__).resolve().parent.parent
+    return folder if (folder / "pyproject.toml").is_file() else None
+
 
 def home() -> Path:
     """The folder that holds `data/` and `runs/`.
 
-    `SPOKENDIGITS_HOME` if set, else the checkout this package is imported from, else the working folder
-    (an installed package, as on Colab). Notebooks have their own working folder, so it decides nothing
-    when there is a checkout.
+    `SPOKENDIGITS_HOME` if set, else the checkout, else the working folder. Notebooks have their own working folder, so it
+    decides nothing when there is a checkout.
     """
     if given := os.environ.get("SPOKENDIGITS_HOME"):
         return Path(given).expanduser().resolve()
-    checkout = Path(__file__).resolve().parent.parent
-    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    return checkout() or Path.cwd()
 
 
 def data_folder() -> Path:
@@ -35,6 +41,29 @@ def data_folder() -> Path:
 def runs_folder() -> Path:
     """Where runs are kept, one folder each."""
     return home() / "runs"
+
+
+def shared_folder(name: str) -> Path | None:
+    """`SPOKENDIGITS_DATA/<name>`: a corpus that somebody else keeps for this machine; None if it is not there."""
+    shared = os.environ.get("SPOKENDIGITS_DATA")
+    folder = Path(shared).expanduser() / name if shared else None
+    return folder if folder and folder.is_dir() else None
+
+
+def find_data(name: str) -> Path | None:
+    """Where a corpus is on this machine, `shared_folder` first; None if it is in neither place. Fetches nothing."""
+    own = data_folder() / name
+    return shared_folder(name) or (own if own.is_dir() else None)
+
+
+def check_room(folder: Path, size: float) -> None:
+    """CourseError if the disk of `folder` has not so many bytes free."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise CourseError(
+            f"{folder}: {size / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free. Make room and run it again."
+        )
 
 
 @contextlib.contextmanager

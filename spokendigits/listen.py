@@ -17,9 +17,9 @@ import torch
 from IPython.display import HTML
 from PIL import Image
 
-from spokendigits.classifier import DIGITS, Classifier
+from spokendigits.classifier import Classifier
 from spokendigits.clips import Clips
-from spokendigits.corpora.corpus import Corpus
+from spokendigits.corpora.corpus import DIGITS, Corpus
 from spokendigits.evaluation import PROBABILITIES, confusions, mistakes
 
 RIGHT, WRONG, OTHER, LINE = "#0072B2", "#D55E00", "#767676", "rgba(128,128,128,0.4)"

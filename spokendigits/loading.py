@@ -1,4 +1,4 @@
-"""From `Clips` on disk to batches on the device that computes."""
+"""From `Clips` on disk to batches on the device that computes. Chapter 3."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -8,12 +8,9 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
-from scipy.spatial import KDTree
+from matplotlib.ticker import NullFormatter
 
-from spokendigits.errors import CourseError
 from spokendigits.recipe import Recipe
 
 # Okabe and Ito's palette, told apart with any kind of colour vision.
@@ -228,31 +225,6 @@ def curves(steps: pd.DataFrame, history: pd.DataFrame) -> Figure:
     )
 
 
-def over_seed(ours: dict, seed: dict, label: str) -> Figure:
-    """Our curves over the seed experiment's. Both: `loss` (means over `steps_averaged` steps), `validation_loss` and
-    `validation_roc_auc` (one value an epoch)."""
-    fig, axes = figure(9, 3.2, 1, 3)
-    lines = ((seed, "the original, AudioMNIST", GREY, "--"), (ours, label, BLUE, "-"))
-    for run, name, colour, style in lines:
-        epochs = np.arange(1, len(run["validation_loss"]) + 1)
-        done = np.linspace(0, len(epochs), len(run["loss"]) + 1)[1:]
-        axes[0].plot(done, run["loss"], style, color=colour, linewidth=1, label=name)
-        axes[1].plot(epochs, run["validation_loss"], style, marker="o", color=colour)
-        # Distance from a perfect score. A perfect one has no place on a logarithmic axis: it stands at the bottom.
-        missing = np.maximum(1 - np.array(run["validation_roc_auc"]), 1e-9)
-        axes[2].plot(epochs, missing, style, marker="o", color=colour)
-    for ax, title in zip(axes, ("training loss", "validation loss", "1 − validation ROC-AUC"), strict=True):
-        ax.set(title=title, xlabel="epoch", yscale="log")
-    fig.legend(loc="outside lower center", ncols=2)
-    alt = (
-        "Three charts on logarithmic axes, the original experiment dashed and this run solid: training loss, validation loss and "
-        f"the distance of the ROC-AUC from 1, over {len(epochs)} epochs. The validation loss ends at "
-        f"{seed['validation_loss'][-1]:.5f} in the original and at {ours['validation_loss'][-1]:.5f} here, "
-        f"the ROC-AUC at {seed['validation_roc_auc'][-1]:.6f} and {ours['validation_roc_auc'][-1]:.6f}."
-    )
-    return describe(fig, alt, "Where the solid line lies below the dashed one, this run has the smaller loss or error.")
-
-
 def confusion(counts: pd.DataFrame) -> Figure:
     """The confusion matrix, from `evaluation.confusions`."""
     fig, ax = figure(6, 4.8)
@@ -312,24 +284,6 @@ def predictions(pictures: np.ndarray, table: pd.DataFrame, recipe: Recipe, label
     )
 
 
-def card(audio: np.ndarray, picture: np.ndarray, row: pd.Series, recipe: Recipe, mark: str = "") -> Figure:
-    """One clip as a card: waveform, log-mel picture and the ten probabilities; `mark` follows the speaker's name."""
-    fig, (left, middle, right) = figure(8, 2.2, 1, 3, width_ratios=[1.2, 1.2, 1])
-    draw_waveform(left, audio, recipe.sample_rate)
-    draw_mel(middle, picture, recipe)
-    chances = row[[f"p{digit}" for digit in range(10)]].to_numpy(float)
-    colours = [GREEN if digit == row["digit"] else ORANGE if digit == row["predicted"] else GREY for digit in range(10)]
-    right.barh(range(10), chances, color=colours)
-    right.set(yticks=range(10), xlim=(0, 1), xlabel="probability", ylabel="digit")
-    right.invert_yaxis()
-    title = f"said {row['digit']} by speaker {row['speaker']}{mark}, read as {row['predicted']}"
-    fig.suptitle(title, fontsize=10)
-    alt = f"Waveform, log-mel picture and probabilities of a clip: {title} with probability {chances[row['predicted']]:.2f}; the true digit got {chances[row['digit']]:.2f}."
-    return describe(
-        fig, alt, "The green bar is the digit that was said; an orange one is the digit that was read instead."
-    )
-
-
 def comparison(scores: pd.DataFrame) -> Figure:
     """Scores of several evaluations side by side; a row each with accuracy, low, high (shares), by name."""
     fig, ax = figure(8, 0.9 + 0.45 * len(scores))
@@ -364,214 +318,6 @@ def spectrogram(power: np.ndarray, sample_rate: int, hop: int, title: str) -> Fi
     )
 
 
-def curves_of_runs(runs: dict[str, tuple[pd.DataFrame, pd.DataFrame]], label: str) -> Figure:
-    """Four charts with a line for each run: training loss, and validation loss, accuracy and ROC-AUC error.
-
-    runs: {name: (steps, history)}, tables as `training.train` writes them, of one epoch or more. `label` names the corpus.
-    """
-    # Line styles and markers tell runs apart without colour; as there is one colour more, 42 runs look different.
-    colours = [BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY]
-    styles = ["-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (10, 2))]
-    fig, axes = figure(8, 6, 2, 2, dpi=150)
-    # Rounded, so that a mean of ten areas that are all 1 counts as no error.
-    errors = [(1 - history["roc_auc"]).round(12) for _, history in runs.values()]
-    for i, ((name, (steps, history)), error) in enumerate(zip(runs.items(), errors, strict=True)):
-        look = {"color": colours[i % 7], "linestyle": styles[i % 6], "linewidth": 1.5, "zorder": 3}
-        smooth = steps["loss"].rolling(max(1, len(steps) // 20), center=True, min_periods=1).median()
-        axes[0, 0].plot(steps["step"], steps["loss"], color=colours[i % 7], linewidth=0.5, alpha=0.2)
-        axes[0, 0].plot(steps["step"], smooth, **look)
-        for ax, values in zip(axes.flat[1:], (history["loss"], history["accuracy"] * 100, error), strict=True):
-            (line,) = ax.plot(history["epoch"], values, marker="os^DvP"[i % 6], markersize=4.5, **look)
-            ax.set_xlabel("epoch")
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        line.set_label(name)
-    axes[0, 0].set(title="training loss of each batch, and its running median", xlabel="step")
-    axes[0, 1].set(title="validation loss")
-    axes[1, 0].set(title="validation accuracy in per cent")
-    axes[1, 1].set(title="validation ROC-AUC error (1 - ROC-AUC)")
-    known = pd.concat(errors)
-    logarithmic = [axes[0, 0], axes[0, 1], axes[1, 1]]
-    if (known == 0).any():  # a logarithm would drop these points
-        logarithmic.remove(axes[1, 1])
-        axes[1, 1].set_yscale("symlog", linthresh=known[known > 0].min() if (known > 0).any() else 0.001)
-        axes[1, 1].set_ylim(0, None)
-        plt.setp(axes[1, 1].get_lines(), clip_on=False)  # points on the axis are shown whole
-        axes[1, 1].yaxis.set_major_formatter("{x:g}")
-    for ax in logarithmic:
-        ax.set_yscale("log")
-        low, high = ax.get_ylim()
-        if high < 1000 * low:  # beyond three powers of ten, these are enough
-            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter(NullFormatter())
-    # Names can be long paths: then one a line.
-    fig.legend(loc="outside lower center", ncols=max(1, min(3, 90 // (max(map(len, runs)) + 8))), handlelength=4)
-    fig.suptitle(label, fontsize=10)
-    ends = pd.DataFrame([history.iloc[-1].rename(name) for name, (_, history) in runs.items()])
-    best = [
-        f"{what} {end:{form}} by {' and '.join(ends.index[ends[column] == end])}"
-        for column, end, what, form in (
-            ("loss", ends["loss"].min(), "validation loss", ".4f"),
-            ("accuracy", ends["accuracy"].max(), "accuracy", ".1%"),
-            ("roc_auc", ends["roc_auc"].max(), "ROC-AUC", ".5f"),
-        )
-        if not np.isnan(end)
-    ]
-    alt = (
-        f"{label}: four charts of training loss, and validation loss, accuracy and ROC-AUC error, with a line for each "
-        f"run: {', '.join(runs)}. Best last epochs: {'; '.join(best)}."
-    )
-    return describe(
-        fig, alt, "Each line is one run: the lower its losses and the higher its accuracy, the better it learned."
-    )
-
-
-def robustness(table: pd.DataFrame) -> Figure:
-    """One chart a kind of disturbance: accuracy against its level with 95 % intervals, a colour a model, clean dashed.
-
-    table: from `robustness.robustness`, or several of them joined. Kinds that it lacks are left out.
-    Raises CourseError where two of the tables have one name of a model.
-    """
-    from spokendigits.robustness import CONDITIONS  # here: other figures need not wait for what it imports
-
-    if (again := table.duplicated(["model", "kind", "level"])).any():
-        name = table.loc[again, "model"].iloc[0]
-        raise CourseError(f"robustness: two tables are of a model {name!r}. Give each its own name as `model`.")
-    colours = [BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY]
-    models = dict(list(table.groupby("model", sort=False)))
-    kinds = [kind for kind in CONDITIONS if kind != "clean" and kind in set(table["kind"])]
-    down, lines = -(-len(kinds) // 2), {}
-    fig, axes = figure(6.5, 0.8 + 1.75 * down, down, 2, sharey=True, squeeze=False, dpi=150)
-    for ax in axes.flat[len(kinds) :]:
-        ax.set_visible(False)
-    for ax, kind in zip(axes.flat, kinds, strict=False):
-        condition, levels = CONDITIONS[kind], set()
-        for i, (name, rows) in enumerate(models.items()):
-            clean, shown, colour = rows[rows["kind"] == "clean"], rows[rows["kind"] == kind], colours[i % 7]
-            undisturbed = ax.axhline(clean["accuracy"].item() * 100, color=colour, linestyle="--", linewidth=0.8)
-            if np.isfinite(condition.clean):  # the curve begins, or has its middle, where nothing is disturbed
-                shown = pd.concat([shown, clean.assign(level=condition.clean)])
-            shown = shown.sort_values("level")
-            level, accuracy, low, high = (shown[column] for column in ("level", "accuracy", "low", "high"))
-            (lines[name],) = ax.plot(level, accuracy * 100, color=colour, marker="os^DvP"[i % 6], markersize=4)
-            ax.fill_between(level, low * 100, high * 100, color=colour, alpha=0.2, linewidth=0)
-            if len(shown) == 1:  # a band needs two points
-                ax.vlines(level, low * 100, high * 100, color=colour)
-            levels.update(level)
-        ax.set(title=condition.label, xlabel=condition.unit, ylim=(0, 103))
-        if kind == "clipping":
-            ax.set_xscale("log")
-            ax.minorticks_off()
-        ax.set_xticks(sorted(levels), [f"{level:g}" for level in sorted(levels)])
-        if kind == "clipping" or np.isinf(condition.clean):
-            ax.invert_xaxis()  # worse to the right, as in the other charts
-    fig.supylabel("clips recognised, in per cent", fontsize=10)
-    lines["undisturbed"] = undisturbed
-    fig.legend(
-        lines.values(), lines, loc="outside lower center", ncols=max(1, min(3, 60 // (max(map(len, lines)) + 6)))
-    )
-    return describe(
-        fig,
-        _robustness_alt(table, len(kinds)),
-        "Each line is one model: the nearer it stays to its dashed line, the less the disturbance does to it.",
-    )
-
-
-def _robustness_alt(table: pd.DataFrame, kinds: int) -> str:
-    disturbed = table[table["kind"] != "clean"]
-    # Only what all models met can be compared; and not by the points lost: a poor model has few to lose.
-    met = disturbed.pivot(index=["kind", "level"], columns="model", values="accuracy").dropna().mean()
-    parts = []
-    for name, rows in table.groupby("model", sort=False):
-        clean = rows.loc[rows["kind"] == "clean", "accuracy"].item()
-        worst = disturbed[disturbed["model"] == name].sort_values("accuracy").iloc[0]
-        parts.append(
-            f"{name}: {clean:.1%} clean, {met[name]:.1%} on average over all disturbances, at worst "
-            f"{worst['accuracy']:.1%} with {worst['label']} at {worst['level']:g} {worst['unit']}"
-        )
-    best = f" Best on average: {met.idxmax()}." if len(parts) > 1 else ""
-    return f"{kinds} charts of accuracy against the level of a disturbance, with intervals. {'; '.join(parts)}.{best}"
-
-
-def embedding_map(points: np.ndarray, table: pd.DataFrame, label: str) -> Figure:
-    """Clips as points [n, 2] of `explain.embedding_map`, each drawn as its digit; rings around those that were misread.
-
-    table: their n predictions, in the order of the points.
-    """
-    colours = plt.get_cmap("tab10").colors
-    fig, ax = figure(7, 6)
-    for digit in range(10):
-        x, y = points[(table["digit"] == digit).to_numpy()].T
-        ax.scatter(x, y, s=32, marker=f"${digit}$", color=colours[digit], linewidth=0.3)
-    wrong = (table["digit"] != table["predicted"]).to_numpy()
-    ax.scatter(*points[wrong].T, s=130, facecolors="none", edgecolors="black", linewidth=0.6, label="misread")
-    ax.set(title=label, xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    if wrong.any():
-        fig.legend(loc="outside lower center")
-    digits, (_, closest) = table["digit"].to_numpy(), KDTree(points).query(points, 2)
-    alike = (digits[closest[:, 1]] == digits).mean()
-    alt = (
-        f"{label}: map of {len(points)} clips, each drawn as its digit; near means alike to the model. {alike:.0%} lie next to a "
-        f"clip of the same digit. {wrong.sum()} misread clips are ringed."
-    )
-    return describe(fig, alt, "Each digit on the map is one clip, and a ring marks a clip that was misread.")
-
-
-def cams(pictures: np.ndarray, maps: dict[str, np.ndarray], titles: Sequence[str], recipe: Recipe) -> Figure:
-    """A row for each clip: its log-mel picture [n, n_mels, frames], then the same in grey under each of the maps.
-
-    maps: {heading: [n, n_mels, frames]} in 0 ... 1, such as of `explain.grad_cam` for a classifier and for its randomised copy.
-    """
-    count = len(pictures)
-    fig, axes = figure(8, 0.4 + 1.9 * count, count, 1 + len(maps), squeeze=False, sharex=True, sharey=True)
-    red, green, blue = to_rgb(ORANGE)
-    notes = []
-    for i, title in enumerate(titles):
-        draw_mel(axes[i, 0], pictures[i], recipe, axes=False)
-        axes[i, 0].set_ylabel(title, fontsize=9)
-        places = []
-        for ax, (heading, values) in zip(axes[i, 1:], maps.items(), strict=True):
-            draw_mel(ax, pictures[i], recipe, axes=False).set_cmap("gray")
-            overlay = np.full((*values[i].shape, 4), (red, green, blue, 0.0))
-            overlay[..., 3] = 0.8 * values[i]
-            ax.imshow(overlay, origin="lower", aspect="auto", interpolation="nearest")
-            row, frame = np.unravel_index(values[i].argmax(), values[i].shape)
-            seconds = frame * recipe.hop / recipe.sample_rate
-            where = f"strongest at {seconds:.2f} s, mel bin {row}" if values[i].any() else "nothing"
-            places.append(f"{heading}: {where}")
-        notes.append(f"{title} ({', '.join(places)})")
-    for ax, heading in zip(axes[0], ["log-mel picture", *maps], strict=True):
-        ax.set_title(heading)
-    return describe(
-        fig,
-        f"Log-mel pictures of {count} clips; beside each, in orange on grey, where evidence lies: {'; '.join(notes)}.",
-        "The more orange a place is, the more it speaks for the digit that was asked about.",
-    )
-
-
-def cam_sanity(checks: dict[str, pd.DataFrame]) -> Figure:
-    """Rank correlation of maps before and after weights are drawn anew: a line for each {name: `explain.cam_sanity`}."""
-    fig, ax = figure(8, 3)
-    for i, (name, check) in enumerate(checks.items()):
-        look = {"marker": "os^D"[i % 4], "color": [BLUE, ORANGE, GREEN, GREY][i % 4], "label": name}
-        ax.plot(check["stage"], check["correlation"], **look)
-    ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.set(xlabel="weights drawn anew, from the last part down to this one", ylabel="rank correlation")
-    ax.set_ylim(min(-0.1, ax.get_ylim()[0]), 1.05)
-    fig.legend(loc="outside lower center", ncols=2)
-    parts = [
-        f"{name}: {check['correlation'].iloc[0]:.2f} after the last part, {check['correlation'].iloc[-1]:.2f} after all"
-        for name, check in checks.items()
-    ]
-    return describe(
-        fig,
-        f"Rank correlation between maps before and after weights are drawn anew, part by part from the last. {'; '.join(parts)}. "
-        "A map that depends on what was learned falls towards 0.",
-        "A line that falls to 0 needs what was learned; a line that stays at 1 does not.",
-    )
-
-
 def split_gap(scores: pd.DataFrame) -> Figure:
     """One model's accuracies by several ways of splitting, and how far each lies from the first.
 
@@ -597,60 +343,6 @@ def split_gap(scores: pd.DataFrame) -> Figure:
         fig,
         f"Accuracy by the way of splitting; a bar spans the gap to the first: {'; '.join(parts)}.",
         "The shaded bar is how far an accuracy lies from the first one, by the dashed line.",
-    )
-
-
-def reliability(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Accuracy against confidence, bin by bin: a chart for each {name: `calibration.reliability`}."""
-    fig, axes = figure(
-        4.2 * len(tables), 4.6, 2, len(tables), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1]
-    )
-    parts = []
-    for (top, bottom), (name, table) in zip(axes.T, tables.items(), strict=True):
-        gap = table["confidence"] - table["accuracy"]
-        error = np.average(gap.abs(), weights=table["clips"])
-        top.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
-        top.vlines(table["confidence"], table["accuracy"], table["confidence"], color=ORANGE, linewidth=4, alpha=0.5)
-        top.plot(table["confidence"], table["accuracy"], "o-", color=BLUE)
-        top.set(title=f"{name}: calibration error {error:.2%}", xlim=(0, 1.02), ylim=(0, 1.05))
-        bottom.bar(
-            table["low"], table["clips"], table["high"] - table["low"], align="edge", color=BLUE, edgecolor="white"
-        )
-        bottom.set(xlabel="confidence", yscale="log")
-        way = "above" if np.average(gap, weights=table["clips"]) > 0 else "below"
-        parts.append(f"{name}, an expected calibration error of {error:.2%}, confidence on average {way} accuracy")
-    axes[0, 0].set_ylabel("accuracy")
-    axes[1, 0].set_ylabel("clips")
-    return describe(
-        fig,
-        f"Reliability: accuracy against confidence in bins, the diagonal being perfect, and below it clips in each bin. {'; '.join(parts)}.",
-        "On the dashed diagonal confidence keeps its word, and orange is how far it does not.",
-    )
-
-
-def risk_coverage(curves: dict[str, pd.DataFrame]) -> Figure:
-    """Share of wrong answers against share of clips answered, the surest first: {name: `calibration.risk_coverage`}."""
-    fig, ax = figure(8, 3.4)
-    parts, top = [], 0.0
-    for place, (name, curve) in enumerate(curves.items()):
-        look = {"color": [BLUE, ORANGE, GREEN, GREY][place % 4]}
-        ax.plot(100 * curve["coverage"], 100 * curve["risk"], ["-", "--", "-.", ":"][place % 4], label=name, **look)
-        ax.fill_between(
-            100 * curve["coverage"], 100 * curve["low"], 100 * curve["high"], alpha=0.15, linewidth=0, **look
-        )
-        half = curve.iloc[(curve["coverage"] - 0.5).abs().argmin()]
-        # Of the first few answers nothing is known: their intervals would press the rest flat.
-        top = max(top, curve["risk"].max(), curve["high"].iloc[-1], half["high"])
-        parts.append(
-            f"{name} misreads {curve['risk'].iloc[-1]:.1%} if it answers all clips, {half['risk']:.1%} of the surest {half['coverage']:.0%}"
-        )
-    ax.set(xlabel="clips answered, in per cent, the surest first", ylabel="misread, in per cent", xlim=(0, 100))
-    ax.set_ylim(0, 100 * min(1, 1.1 * top))
-    ax.legend(loc="upper center")
-    return describe(
-        fig,
-        f"Risk against coverage, with 95 % intervals: {'; '.join(parts)}.",
-        "Further to the left the model answers fewer clips, only those that it is surest of.",
     )
 
 
@@ -730,55 +422,4 @@ def sizes(scores: pd.DataFrame) -> Figure:
         fig,
         f"Accuracy, with 95 % intervals, against the size of a model's file on a logarithmic axis. {'; '.join(parts)}.",
         "The further to the left a point lies, the smaller is its file; its line is the 95 % interval.",
-    )
-
-
-def digit_scores(groups: dict[str, np.ndarray], limit: float | None = None) -> Figure:
-    """How the scores of several kinds of sounds are spread: {name: scores [n]}, a strip each; `limit` is drawn as a line."""
-    fig, ax = figure(8, 1.0 + 0.7 * len(groups))
-    random, parts = np.random.default_rng(0), []
-    for place, (name, values) in enumerate(groups.items()):
-        values, colour = np.asarray(values, float), [BLUE, ORANGE, GREEN, GREY][place % 4]
-        ax.scatter(values, place + random.uniform(-0.28, 0.28, len(values)), s=9, alpha=0.5, linewidth=0, color=colour)
-        low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
-        ax.plot([middle, middle], [place - 0.38, place + 0.38], color="black", linewidth=1.5)
-        part = f"{name}: half of {len(values)} above {middle:.1f}, nine in ten between {low:.1f} and {high:.1f}"
-        parts.append(part if limit is None else f"{part}, {np.mean(values >= limit):.0%} at or above the limit")
-    if limit is not None:
-        ax.axvline(limit, color=GREY, linestyle="--")
-        ax.annotate("limit", (limit, 1), (4, -2), ("data", "axes fraction"), "offset points", color=GREY, va="top")
-    ax.set_yticks(range(len(groups)), groups)
-    ax.set(xlabel="score: how sure the network is that a digit was said")
-    ax.set_ylim(len(groups) - 0.5, -0.5)
-    return describe(
-        fig,
-        f"Scores of {len(groups)} kinds of sounds{'' if limit is None else f', and a limit at {limit:.1f}'}. {'; '.join(parts)}.",
-        "Each dot is one sound, and the black line is the middle of its kind; up and down means nothing.",
-    )
-
-
-def roc(curves: dict[str, tuple[np.ndarray, np.ndarray]], limit: float | None = None) -> Figure:
-    """ROC curves of digits against other sounds: {name: (scores of digits [n], scores of the others [m])}; where `limit` lies."""
-    from sklearn.metrics import roc_auc_score, roc_curve
-
-    fig, ax = figure(5, 4.4)
-    ax.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1)
-    parts = []
-    for place, (name, (digits, others)) in enumerate(curves.items()):
-        truth = np.repeat([1, 0], [len(digits), len(others)])
-        values = np.concatenate([digits, others])
-        false, true, _ = roc_curve(truth, values)
-        area, look = roc_auc_score(truth, values), {"color": [BLUE, ORANGE, GREEN, GREY][place % 4]}
-        ax.plot(100 * false, 100 * true, ["-", "-.", ":", "--"][place % 4], label=f"{name}: {area:.3f}", **look)
-        parts.append(f"digits against {name}: {area:.3f}")
-        if limit is not None:
-            let_in, kept = 100 * np.mean(others >= limit), 100 * np.mean(digits >= limit)
-            ax.plot(let_in, kept, "os^D"[place % 4], markersize=8, **look)
-            parts[-1] += f", at the limit {kept:.0f} % of the digits and {let_in:.0f} % of the others pass"
-    ax.set(xlabel="other sounds that pass, in per cent", ylabel="digits that pass, in per cent")
-    ax.legend(loc="lower right", title="area under the curve")
-    return describe(
-        fig,
-        f"ROC curves: digits that pass against other sounds that pass, for every limit. Area under the curve, {'; '.join(parts)}.",
-        "Each point of a line is one limit: further up loses fewer digits, further left lets fewer others in.",
     )

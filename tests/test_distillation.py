@@ -12,8 +12,10 @@ from spokendigits.clips import make_clips
 from spokendigits.corpora.corpus import Corpus, join
 from spokendigits.distillation import TEMPERATURE, distilled
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import accuracy, digit_score, losses, predict, targets
+from spokendigits.evaluation import predict
 from spokendigits.files import read_json
+from spokendigits.intervals import accuracy
+from spokendigits.losses import digit_score, losses, targets
 from spokendigits.splits import Split, split
 from spokendigits.training import train, train_or_load
 

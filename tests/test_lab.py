@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from test_browser import LENGTHS, PROGRAMS, QUIET, WIDE
+from browsing import LENGTHS, PROGRAMS, QUIET, WIDE
 
 from spokendigits.corpora import espeak, synthetic
 

@@ -12,7 +12,7 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 from spokendigits import checks
-from spokendigits.course import DEFAULTS
+from spokendigits.publish.runner import DEFAULTS
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
@@ -72,7 +72,7 @@ class TestEach:
     def test_ends_with_a_summary_the_next_step_and_what_made_the_numbers(self, name):
         cells = NOTEBOOKS[name].cells
         assert "## What you have now" in cells[-2].source and "**Next:**" in cells[-2].source
-        assert cells[-1].source.startswith("course.made_by(")
+        assert cells[-1].source.startswith("lanes.made_by(")
 
     def test_parameters_are_the_runners(self, name):
         (cell,) = tagged(NOTEBOOKS[name], "parameters")

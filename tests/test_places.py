@@ -29,7 +29,8 @@ from nbclient import NotebookClient
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from spokendigits import cli, corpora, files
+from spokendigits import corpora, files
+from spokendigits.app import cli
 from spokendigits.clips import make_clips
 from spokendigits.corpora import synthetic
 from spokendigits.splits import split
@@ -222,7 +223,7 @@ one = synthetic.utterances(voice, 1, 0)
 job = espeak.Job(voice.name, voice.accent, voice.variant, str(data_folder() / "one" / voice.name), one)
 spoken = list(espeak.speak_all([job], 1))
 recordings = corpora.load(str(data_folder() / "one"))
-print(len(recordings), spokendigits.__file__, recordings.root, course.stored("full")["prose"]["full_clips"])
+print(len(recordings), spokendigits.__file__, recordings.root, lanes.stored("full")["prose"]["full_clips"])
 """
 
 

@@ -12,16 +12,8 @@ from spokendigits.corpora import espeak, fsdd, synthetic
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
 from spokendigits.recipe import Recipe
-from spokendigits.splits import (
-    AUDIOMNIST_GROUPS,
-    Split,
-    check_duplicates,
-    check_speakers,
-    near_duplicates,
-    side_by_side,
-    split,
-    subset,
-)
+from spokendigits.splits import AUDIOMNIST_GROUPS, Split, check_duplicates, check_speakers, side_by_side, split, subset
+from spokendigits.topics.duplicates import near_duplicates
 
 
 def corpus(name="own", speakers=12, takes=5) -> Corpus:

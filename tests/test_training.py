@@ -17,12 +17,14 @@ from spokendigits import training
 from spokendigits.clips import make_clips
 from spokendigits.corpora import fsdd
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import accuracy, predict
+from spokendigits.evaluation import predict
 from spokendigits.files import read_json
 from spokendigits.frontend import LogMel
+from spokendigits.intervals import accuracy
 from spokendigits.recipe import Recipe
+from spokendigits.runs import finished
 from spokendigits.splits import split
-from spokendigits.training import finished, learning_rate, mix, train, train_or_load
+from spokendigits.training import learning_rate, mix, train, train_or_load
 
 
 @pytest.fixture

@@ -28,10 +28,11 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from tqdm import tqdm
 
 import spokendigits
-from spokendigits import book, corpora, demo, students
+from spokendigits import corpora
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_file, atomic_folder, data_folder, sha256, write_json
+from spokendigits.publish import book, say_a_digit, students
 from spokendigits.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -395,7 +396,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         if not options.book:
-            demo.prepare()
+            say_a_digit.prepare()
         folder = write(options.folder, options.also, options.cpu, options.book)
     except CourseError as error:
         sys.exit(f"error: {error}")

@@ -18,9 +18,10 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 
 import spokendigits
-from spokendigits import book, course
+from spokendigits import lanes
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_file
+from spokendigits.publish import book
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -39,7 +40,7 @@ def write(target: Path | str | None = None, html: Path | str | None = None) -> P
     program = chromium()
     with tempfile.TemporaryDirectory(prefix="spokendigits-pdf-") as folder:
         if html is None:
-            html = book.build(course.notebooks_folder(), folder).parent
+            html = book.build((lanes.repository() / "notebooks"), folder).parent
         parts = chapters(Path(html).resolve())
         whole = Path(folder) / "book.html"
         numbers: dict[str, int] = {}

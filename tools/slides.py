@@ -22,7 +22,7 @@ from bs4 import BeautifulSoup
 from nbconvert.filters import Highlight2HTML, markdown2html, strip_ansi
 from pygments.formatters import HtmlFormatter
 
-from spokendigits import course
+from spokendigits import lanes
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder
 from spokendigits.plots import described
@@ -73,7 +73,7 @@ def write(target: Path | str | None = None, source: Path | str | None = None) ->
     target: replaced as a whole (None: `_build/slides` of the checkout). source: the folder of the executed notebooks
     (None: the checkout's). Raises CourseError if reveal.js is not installed, or if there is no notebook.
     """
-    source = course.notebooks_folder() if source is None else Path(source)
+    source = (lanes.repository() / "notebooks") if source is None else Path(source)
     target = HERE.parent / "_build" / "slides" if target is None else Path(target)
     paths = sorted(source.glob("[0-9][0-9]_*.ipynb"))
     if not paths:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import nbformat
 
-from spokendigits import book
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_file
+from spokendigits.publish import book
 from tools.prose import ROOT, blank, name, prose
 
 # Words of everyday English, and words with a plural of their own: the forms in which they are the term.

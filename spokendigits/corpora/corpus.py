@@ -10,6 +10,9 @@ import pandas as pd
 from spokendigits.errors import CourseError
 
 COLUMNS = ["path", "digit", "speaker", "take"]
+DIGITS = 10
+PROBABILITIES = [f"p{digit}" for digit in range(DIGITS)]  # columns of a predictions table
+FULL_SCALE = 32768  # the int16 sample that stands for 1.0
 
 
 @dataclass(frozen=True)

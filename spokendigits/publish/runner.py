@@ -1,0 +1,141 @@
+"""Runs the notebooks in order with papermill."""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import nbformat
+
+import spokendigits
+from spokendigits import corpora, lanes
+from spokendigits.errors import CourseError, check_names
+from spokendigits.files import atomic_file, read_json, write_json
+
+DEFAULTS = {"corpus": "synthetic", "lane": "fast", "run": ""}
+STATE = "course.json"
+OWN = ("random", "speaker", "plain", "augmented", "small", "taught")  # what the notebooks call their trainings
+
+
+def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: Path | None = None) -> Path:
+    """Executes all notebooks in order into `runs/<name>/notebooks` and returns `runs/<name>`.
+
+    Nothing starts before all names are checked. Notebooks that were done, and have not changed since, are not run again,
+    so the same command continues after a failure. Raises CourseError that shows the failing cell.
+    """
+    lanes.recipe(lane, corpus)
+    if corpus not in corpora.NAMES:  # a folder, which the notebooks would look for beside themselves
+        corpora.check_name(corpus)
+        corpus = str(Path(corpus).resolve())
+    folder = lanes.run_folder(name, lane, corpus)
+    paths = sorted((source or lanes.repository() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    given = {"corpus": corpus, "lane": lane, "run": name}
+    # A default is left to the notebook, so that its page shows no second parameter cell that says the same.
+    parameters = {key: value for key, value in given.items() if value != DEFAULTS[key]}
+    for path in paths:
+        check_parameters(path, parameters)
+    state = claim(folder, given)
+    for number, path in enumerate(paths, 1):
+        digest = hashlib.sha256(path.read_bytes() + spokendigits.__version__.encode()).hexdigest()
+        target = folder / "notebooks" / path.name
+        if state["done"].get(path.name) == digest and target.is_file():
+            print(f"[{number}/{len(paths)}] {path.stem}: done before", flush=True)
+            continue
+        # What comes later stands on this one.
+        state["done"] = {done: value for done, value in state["done"].items() if done < path.name}
+        print(f"[{number}/{len(paths)}] {path.stem} …", end=" ", flush=True)
+        started = time.perf_counter()
+        execute(path, target, parameters)
+        seconds = time.perf_counter() - started
+        print(f"{seconds:.0f} s", flush=True)
+        state["done"][path.name] = digest
+        state["seconds"][path.name] = round(seconds, 1)
+        write_json(folder / STATE, state)
+    return folder
+
+
+def claim(folder: Path, parameters: dict) -> dict:
+    """The state kept in a run's folder, new or from before; CourseError if the folder is something else's."""
+    if (folder / STATE).is_file():
+        state = read_json(folder / STATE)
+        if state["parameters"] != parameters:
+            raise CourseError(
+                f"{folder} holds a run with {state['parameters']}, not {parameters}. Choose another --name, or delete that folder."
+            )
+        return state
+    # Notebooks opened by hand leave their trainings here too; those may be used again.
+    if folder.is_dir() and any(
+        entry.name not in OWN and entry.suffix not in (".csv", ".json") for entry in folder.iterdir()
+    ):
+        raise CourseError(f"{folder} holds something that is no run of this course. Choose another --name.")
+    state = {"parameters": parameters, "done": {}, "seconds": {}}
+    write_json(folder / STATE, state)
+    return state
+
+
+def check_parameters(path: Path, parameters: dict) -> None:
+    """CourseError if a notebook lacks one of the parameters: papermill would only write a log line."""
+    import papermill
+
+    check_names(parameters, list(papermill.inspect_notebook(str(path))), f"{path.name}: unknown parameter")
+
+
+def execute(path: Path, target: Path, parameters: dict) -> None:
+    """Executes one notebook into `target`. If a cell fails, `target` keeps its old content and the failed copy lies beside it."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    failed = target.with_suffix(".failed.ipynb")
+    with atomic_file(target) as temporary:
+        try:
+            papermill.execute_notebook(
+                str(path),
+                str(temporary),
+                parameters,
+                cwd=str(path.parent),
+                kernel_name="python3",
+                progress_bar=False,
+                # The kernel would warn on every start that it talks over TCP, on this computer alone.
+                extra_arguments=["--log-level=CRITICAL"],
+            )
+        except PapermillExecutionError as error:
+            os.replace(temporary, failed)
+            raise CourseError(
+                f"{path.name}: cell {error.cell_index} failed with {error.ename}: {error.evalue}\n\n{_indent(error.source)}\n\n"
+                f"The executed copy: {failed}. After mending it, the same command continues from here."
+            ) from None
+        notebook = nbformat.read(temporary, as_version=4)
+        tidy(notebook)
+        nbformat.write(notebook, temporary)
+    failed.unlink(missing_ok=True)
+
+
+def tidy(notebook) -> None:
+    """Takes out what differs from run to run: papermill's paths and times, and all but the last state of progress bars."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
+
+
+def _joined(outputs: list) -> list:
+    """Outputs with what was written in pieces to one stream put together, and overwritten lines left out."""
+    joined = []
+    for output in outputs:
+        if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    for output in joined:
+        if output.output_type == "stream":
+            lines = output.text.split("\n")
+            output.text = "\n".join(line.rstrip("\r").split("\r")[-1] for line in lines)
+    return joined
+
+
+def _indent(source: str) -> str:
+    return "\n".join(f"    {line}" for line in source.splitlines())

@@ -1,0 +1,521 @@
+"""`spokendigits predict`: real digits in recordings of any kind are found and read, and a broken run goes on where it stopped."""
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import soxr
+
+from spokendigits.app import cli, prediction
+from spokendigits.app.prediction import COLUMNS, Model, predict, read, recordings
+from spokendigits.clips import fit, read_audio
+from spokendigits.errors import CourseError
+from spokendigits.recipe import Recipe
+from spokendigits.topics import vad
+
+RATE = 16_000
+RECIPE = Recipe().but(sample_rate=RATE, f_max=8_000.0)
+PI = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9]
+
+
+@pytest.fixture(scope="session")
+def said(fsdd_root) -> list[np.ndarray]:
+    """Each digit once, by real people, at 16 kHz: takes in which one word is found."""
+    found = []
+    for digit in range(10):
+        for path in sorted((fsdd_root / "recordings").glob(f"{digit}_*_1*.wav")):
+            audio = read_audio(path, RATE)
+            if len(vad.find_words(np.pad(audio, RATE), RATE)) == 1 and 0.3 < len(audio) / RATE < 0.8:
+                found.append(0.4 * audio / np.abs(audio).max())
+                break
+    assert len(found) == 10
+    return found
+
+
+class Ear:
+    """Stands in for a network: knows the ten recordings of `said` by their spectra. Its score is how alike they are, times 10."""
+
+    def __init__(self, said):
+        self.known = np.stack([self.spectrum(fit(audio, RATE)) for audio in said])
+        self.heard = 0
+
+    def spectrum(self, clip: np.ndarray) -> np.ndarray:
+        power = np.abs(np.fft.rfft(clip * 1.0))[50:3500] ** 2
+        bands = np.sqrt(power.reshape(-1, 25).sum(axis=1) + 1e-12)
+        return (bands - bands.mean()) / np.linalg.norm(bands - bands.mean())
+
+    def __call__(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert clips.shape[1:] == (RATE,) and clips.dtype == np.float32 and len(clips) <= prediction.BATCH
+        self.heard += len(clips)
+        alike = np.stack([self.spectrum(clip) for clip in clips]) @ self.known.T
+        chances = np.exp(20 * alike)
+        return chances / chances.sum(axis=1, keepdims=True), 10 * alike.max(axis=1)
+
+
+@pytest.fixture
+def ear(said):
+    return Ear(said)
+
+
+@pytest.fixture
+def model(ear, monkeypatch):
+    """What `predict` gets for the model "ear.onnx"; without a threshold."""
+    made = Model(RECIPE, ear, None, "ear")
+    monkeypatch.setattr(
+        prediction, "load", lambda path, threshold=None, device=None: Model(RECIPE, ear, threshold, Path(path).stem)
+    )
+    return made
+
+
+def spoken(said, digits: list[int], pause: float = 0.6, seed: int = 0) -> tuple[np.ndarray, list[tuple[float, float]]]:
+    """One digit after another at 16 kHz, with a faint hiss between them, and where each is, in seconds."""
+    random = np.random.default_rng(seed)
+    parts, places, at = [], [], 0
+    for digit in digits:
+        quiet = 3e-4 * random.standard_normal(round(RATE * random.uniform(pause, 1.5 * pause)))
+        parts += [quiet, said[digit]]
+        at += len(quiet)
+        places.append((at / RATE, (at + len(said[digit])) / RATE))
+        at += len(said[digit])
+    parts.append(3e-4 * random.standard_normal(RATE // 2))
+    return np.concatenate(parts).astype(np.float32), places
+
+
+def check(found, digits, places) -> None:
+    assert [word.digit for word in found] == digits
+    for word, (start, end) in zip(found, places, strict=True):
+        # The recordings have some silence of their own.
+        assert start - 0.07 <= word.start < word.end <= end + 0.07 and word.end - word.start > 0.5 * (end - start)
+
+
+FORMATS = {
+    "8 kHz": (8_000, 1, "wav", "PCM_16"),
+    "16 kHz in 24 bits": (16_000, 1, "wav", "PCM_24"),
+    "stereo at 44.1 kHz": (44_100, 2, "wav", "PCM_16"),
+    "FLAC at 48 kHz": (48_000, 2, "flac", "PCM_24"),
+    "six channels": (22_050, 6, "wav", "FLOAT"),
+    "Ogg Vorbis": (44_100, 1, "ogg", "VORBIS"),
+    "MP3": (44_100, 2, "mp3", "MPEG_LAYER_III"),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_digits_are_read_from_recordings_of_any_kind(said, model, tmp_path, kind):
+    rate, channels, suffix, subtype = FORMATS[kind]
+    if suffix.upper() not in soundfile.available_formats():
+        pytest.skip(f"this libsndfile writes no {suffix}")
+    audio, places = spoken(said, PI)
+    audio = soxr.resample(audio, RATE, rate)
+    # Microphones are not equally near: averaged, they are as the one was.
+    shares = np.linspace(0.5, 1.5, channels) if channels > 1 else np.ones(1)
+    path = tmp_path / f"pi.{suffix}"
+    soundfile.write(path, audio[:, None] * shares, rate, subtype=subtype)
+    check(read(str(path), model), PI, places)
+
+
+def test_a_minute_and_more_is_read_block_by_block(said, model, tmp_path, monkeypatch):
+    """A recording's length does not matter, nor where blocks end: within words, too."""
+    digits = PI * 5
+    audio, places = spoken(said, digits, pause=0.7)
+    assert len(audio) > 60 * RATE
+    soundfile.write(tmp_path / "long.flac", soxr.resample(audio, RATE, 44_100), 44_100)
+    found = {}
+    for block in (2**24, 3_001, 2**15):
+        monkeypatch.setattr(prediction, "BLOCK", block)
+        found[block] = read(str(tmp_path / "long.flac"), model)
+        check(found[block], digits, places)
+    once, *others = found.values()
+    for other in others:
+        assert [word.start for word in other] == pytest.approx([word.start for word in once], abs=0.0101)
+        assert [word.score for word in other] == pytest.approx([word.score for word in once], abs=0.05)
+
+
+def test_short_files_are_read_as_clips_are(said, model, tmp_path):
+    soundfile.write(tmp_path / "seven.wav", soxr.resample(np.pad(said[7], 4_000), RATE, 22_050), 22_050)
+    audio = read_audio(tmp_path / "seven.wav", RATE)
+    (word,) = vad.find_words(audio, RATE)
+    (found,) = read(str(tmp_path / "seven.wav"), model)
+    assert (found.start, found.end) == pytest.approx((word.start, word.end), abs=1e-3)
+    clip = fit(audio[round(word.start * RATE) : round(word.end * RATE)], RATE)
+    assert found.probabilities == pytest.approx(model.answer(clip[None])[0][0].tolist(), abs=2e-3)
+
+
+def test_a_long_word_has_its_loudest_second_read(said, ear, tmp_path):
+    given = []
+
+    def answer(clips):
+        given.append(clips)
+        return ear(clips)
+
+    audio = 0.3 * np.sin(np.arange(int(1.3 * RATE)) * np.linspace(0.02, 0.4, int(1.3 * RATE)))
+    audio[: RATE // 4] *= 0.1
+    soundfile.write(tmp_path / "long.wav", np.pad(audio, RATE), RATE, subtype="FLOAT")
+    (word,) = read(str(tmp_path / "long.wav"), Model(RECIPE, answer, None, ""))
+    assert word.digit is not None, "1.4 s may still be a digit"
+    cut = np.pad(audio, RATE)[round(word.start * RATE) : round(word.end * RATE)]
+    assert np.allclose(given[0][0], fit(cut, RATE), atol=1e-6)
+
+
+def test_only_the_loudness_of_all_channels_together_counts(said, model, tmp_path):
+    """A word may be on the second channel alone."""
+    audio, places = spoken(said, [6])
+    soundfile.write(tmp_path / "right.wav", np.stack([np.zeros_like(audio), audio], axis=1), RATE)
+    check(read(str(tmp_path / "right.wav"), model), [6], places)
+
+
+def test_what_scores_below_the_threshold_is_not_a_digit(said, ear, tmp_path):
+    audio, _ = spoken(said, [2, 8])
+    noise = np.random.default_rng(0).standard_normal(RATE // 2) * 0.1
+    soundfile.write(tmp_path / "a.wav", np.concatenate([audio, noise, np.zeros(RATE // 2)]), RATE)
+    words = read(str(tmp_path / "a.wav"), Model(RECIPE, ear, None, ""))
+    assert [word.digit for word in words[:2]] == [2, 8] and words[2].digit is not None, (
+        "without a threshold, all are digits"
+    )
+    between = (words[2].score + min(word.score for word in words[:2])) / 2
+    assert words[2].score < between
+    refusing = read(str(tmp_path / "a.wav"), Model(RECIPE, ear, between, ""))
+    assert [word.said for word in refusing] == ["2", "8", "not a digit"]
+    assert [word.probabilities for word in refusing] == [word.probabilities for word in words]
+    exactly = read(str(tmp_path / "a.wav"), Model(RECIPE, ear, words[2].score, ""))
+    assert exactly[2].digit is not None, "a score at the threshold passes"
+
+
+def test_a_sound_longer_than_any_digit_is_none(said, ear, tmp_path, monkeypatch):
+    """Without a threshold, too; and an hour of hum is not kept in memory."""
+    given = []
+
+    def answer(clips):
+        given.append(clips.shape)
+        return ear(clips)
+
+    hum = 0.2 * np.sin(np.arange(70 * RATE) * 0.05)
+    soundfile.write(tmp_path / "hum.wav", hum, RATE)
+    monkeypatch.setattr(prediction, "BLOCK", 2**14)
+    tracemalloc.start()
+    (word,) = read(str(tmp_path / "hum.wav"), Model(RECIPE, answer, None, ""))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert word.digit is None and word.said == "not a digit" and word.end - word.start > 60
+    assert given == [(1, RATE)] and peak < 2_000_000 < hum.nbytes / 4
+
+
+@pytest.fixture
+def folder(said, tmp_path) -> Path:
+    """Seven recordings in nested folders, one of them bad, one silent, two words in one; and files that are none."""
+    root = tmp_path / "folder"
+    names = {"b/2.wav": [2], "b/deep/er/4.flac": [4], "a.wav": [1, 0], "b.wav": [5], 'c, "d".wav': [6], "ü\n.wav": [8]}
+    for name, digits in names.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / name, spoken(said, digits, seed=len(name))[0], RATE)
+    soundfile.write(root / "b" / "silence.wav", np.zeros(RATE), RATE)
+    (root / "b" / "bad.WAV").write_text("no sound")
+    (root / "notes.txt").write_text("none")
+    (root / ".hidden.wav").write_text("none")
+    return root
+
+
+ORDER = ["a.wav", "b/2.wav", "b/bad.WAV", "b/deep/er/4.flac", "b/silence.wav", "b.wav", 'c, "d".wav', "ü\n.wav"]
+SAID = ["1", "0", "2", "not readable", "4", "no speech found", "5", "6", "8"]
+
+
+def test_folders_are_walked_in_order(folder):
+    found = list(recordings([str(folder)]))
+    assert found == [str(folder / name) for name in ORDER]
+    (folder / "b" / "loop").symlink_to(folder)
+    (folder / "z.wav").symlink_to(folder / "nowhere")
+    assert list(recordings([str(folder)])) == [*found[:-1], str(folder / "z.wav"), found[-1]]
+    assert list(recordings([str(folder / "notes.txt"), "-", str(folder / "b")])) == [
+        str(folder / "notes.txt"),
+        "-",
+        *found[1:5],
+    ]
+    assert list(recordings([found[0]] * 2)) == found[:1], "what is named twice in a row comes once"
+
+
+def test_a_folder_is_read_and_what_is_bad_is_said(folder, model, tmp_path, capsys):
+    assert predict([str(folder)], "ear.onnx", tmp_path / "out.csv") == 1
+    out, err = capsys.readouterr()
+    table = pd.read_csv(tmp_path / "out.csv", dtype={"digit": str})
+    assert list(table) == COLUMNS
+    assert table["digit"].tolist() == SAID
+    assert list(dict.fromkeys(table["path"])) == [str(folder / name) for name in ORDER]
+    words = table[table["digit"].str.isdigit()]
+    chances = words[[f"p{digit}" for digit in range(10)]].to_numpy()
+    assert chances.sum(axis=1) == pytest.approx(1, abs=1e-4)
+    assert chances.argmax(axis=1).tolist() == words["digit"].astype(int).tolist()
+    assert chances.max(axis=1) == pytest.approx(words["probability"])
+    assert (words["score"] > 9).all() and (words["start"] < words["end"]).all()
+    assert table[~table["digit"].str.isdigit()].drop(columns=["path", "digit"]).isna().all(axis=None)
+    lines = out.splitlines()
+    assert (
+        lines[0]
+        == f"{folder / 'a.wav'}\t{words['start'][0]:.2f}\t{words['end'][0]:.2f}\t1\t{words['probability'][0]:.4f}"
+    )
+    assert f"{folder / 'b' / 'silence.wav'}\tno speech found" in lines
+    assert "bad.WAV" not in out and "not readable" not in out
+    (problem,) = [line for line in err.replace("\r", "\n").splitlines() if "error" in line]
+    assert problem.startswith(f"error: {folder / 'b' / 'bad.WAV'}: not readable as audio (")
+    assert "8/8" in err, "a bar tells how far it is"
+
+
+def test_a_file_alone_has_no_bar_and_no_table(folder, model, capsys):
+    assert predict([str(folder / "b.wav")], "ear.onnx") == 0
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1 and out.split("\t")[3] == "5" and err == ""
+
+
+def broken(folder: Path, said) -> dict[str, str]:
+    """Recordings that cannot be read, and what is said of them."""
+    audio, _ = spoken(said, PI)
+    for suffix in ("wav", "flac"):
+        soundfile.write(folder / f"whole.{suffix}", audio, RATE)
+        data = (folder / f"whole.{suffix}").read_bytes()
+        (folder / f"cut.{suffix}").write_bytes(data[: len(data) // 2])
+    soundfile.write(folder / "none.wav", np.zeros(0), RATE)
+    soundfile.write(folder / "nan.wav", np.where(np.arange(RATE) == 9_000, np.nan, 0.1), RATE, subtype="FLOAT")
+    (folder / "empty.wav").touch()
+    (folder / "nothing").mkdir()
+    return {
+        "cut.wav": "truncated",
+        "cut.flac": "",
+        "none.wav": "empty",
+        "nan.wav": "NaN",
+        "empty.wav": "not readable as audio",
+        "nothing": "no recordings in this folder",
+        "missing.wav": "No such file",
+    }
+
+
+def test_what_cannot_be_read_is_one_line_each(said, model, tmp_path, capsys):
+    told = broken(tmp_path, said)
+    for name, problem in told.items():
+        assert predict([str(tmp_path / name)], "ear.onnx", tmp_path / "out.csv", progress=False) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1, name
+        assert err.startswith(f"error: {tmp_path / name}: ") and problem in err
+        rows = pd.read_csv(tmp_path / "out.csv")
+        assert rows["digit"].tolist() == ["not readable"]
+        (tmp_path / "out.csv").unlink()
+
+
+def test_silence_and_soft_noise_are_no_speech(model, tmp_path, capsys):
+    soundfile.write(tmp_path / "silence.wav", np.zeros(3 * RATE), RATE)
+    soundfile.write(tmp_path / "noise.wav", 1e-3 * np.random.default_rng(0).standard_normal(3 * RATE), RATE)
+    soundfile.write(tmp_path / "short.wav", np.full(50, 0.5), RATE)
+    assert predict([str(tmp_path)], "ear.onnx", progress=False) == 0
+    assert [line.split("\t")[1:] for line in capsys.readouterr().out.splitlines()] == [["no speech found"]] * 3
+
+
+def test_standard_input_and_pipes_are_recordings(said, model, tmp_path, monkeypatch, capsys):
+    audio, places = spoken(said, [9, 0])
+    buffer = io.BytesIO()
+    soundfile.write(buffer, soxr.resample(audio, RATE, 44_100), 44_100, format="FLAC")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(buffer.getvalue())))
+    assert predict(["-"], "ear.onnx") == 0
+    assert [line.split("\t")[0::3] for line in capsys.readouterr().out.splitlines()] == [["-", "9"], ["-", "0"]]
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(buffer.getvalue(),))
+    writer.start()
+    check(read(str(tmp_path / "pipe"), model), [9, 0], places)
+    writer.join()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert predict(["-"], "ear.onnx") == 1
+    assert "error: -: not readable" in capsys.readouterr().err
+
+
+def test_a_table_cut_anywhere_ends_the_same(folder, model, ear, tmp_path, capsys):
+    """Whatever a kill leaves: the rest is read, no recording before the last is read again, and the status is the same."""
+    whole = tmp_path / "whole.csv"
+    predict([str(folder)], "ear.onnx", whole, progress=False)
+    data, heard = whole.read_bytes(), ear.heard
+    lines = [at + 1 for at, byte in enumerate(data) if byte == ord("\n")]
+    cut = tmp_path / "cut.csv"
+    (tmp_path / "cut.csv.json").write_bytes((tmp_path / "whole.csv.json").read_bytes())
+    for length in sorted({0, 3, *lines, *(line + 5 for line in lines[:-1]), *range(7, len(data), 61)}):
+        cut.write_bytes(data[:length])
+        ear.heard = 0
+        assert predict([str(folder)], "ear.onnx", cut, progress=False) == 1
+        assert cut.read_bytes() == data, length
+        rows = csv.reader(io.StringIO(data[: data.rfind(b"\n", 0, length) + 1].decode()))
+        rows = [row for row in rows if len(row) == len(COLUMNS)]
+        kept = [row for row in rows[1:] if row[0] != rows[-1][0] and row[3].isdigit()]
+        assert ear.heard == heard - len(kept), "what is whole is not read again"
+    assert ear.heard <= 1, "a whole table has its last recording read again, and no other"
+    assert "continuing" in capsys.readouterr().err
+
+
+def test_a_table_is_continued_only_by_what_began_it(folder, model, tmp_path):
+    out = tmp_path / "out.csv"
+    predict([str(folder)], "ear.onnx", out, threshold=1.0, progress=False)
+    held = out.read_bytes()
+    for name, threshold, why in (
+        ("eye.onnx", 1.0, "model ear, now eye"),
+        ("ear.onnx", None, "threshold 1.0, now None"),
+    ):
+        with pytest.raises(CourseError, match=why):
+            predict([str(folder)], name, out, threshold, progress=False)
+    with pytest.raises(CourseError, match=r"a\.wav where .*2\.wav comes now"):
+        predict([str(folder / "b")], "ear.onnx", out, 1.0, progress=False)
+    with pytest.raises(CourseError, match="where nothing comes now"):
+        predict([str(folder / "a.wav")], "ear.onnx", out, 1.0, progress=False)
+    assert out.read_bytes() == held
+    other = tmp_path / "thesis.csv"
+    other.write_text("chapter\n1\n")
+    with pytest.raises(CourseError, match=r"no thesis\.csv\.json says what made it"):
+        predict([str(folder)], "ear.onnx", other, progress=False)
+    assert other.read_text() == "chapter\n1\n"
+    (tmp_path / "thesis.csv.json").write_bytes((tmp_path / "out.csv.json").read_bytes())
+    with pytest.raises(CourseError, match="line 1 is not of this table"):
+        predict([str(folder)], "ear.onnx", other, threshold=1.0, progress=False)
+
+
+def test_recordings_that_came_later_are_added(folder, said, model, tmp_path):
+    out = tmp_path / "out.csv"
+    predict([str(folder)], "ear.onnx", out, progress=False)
+    soundfile.write(folder / "ÿ.wav", spoken(said, [7])[0], RATE)
+    predict([str(folder)], "ear.onnx", out, progress=False)
+    assert pd.read_csv(out)["digit"].tolist() == [*SAID, "7"]
+
+
+def test_memory_does_not_grow_with_the_folder(said, model, tmp_path, capsys):
+    """Thirty and three hundred recordings take the same."""
+    data = io.BytesIO()
+    soundfile.write(data, np.pad(said[3], 2_000), RATE, format="WAV")
+    for number in range(300):
+        (tmp_path / "many" / f"{number:03}.wav").parent.mkdir(exist_ok=True)
+        (tmp_path / "many" / f"{number:03}.wav").write_bytes(data.getvalue())
+    (tmp_path / "few").mkdir()
+    for path in sorted((tmp_path / "many").iterdir())[:30]:
+        (tmp_path / "few" / path.name).symlink_to(path)
+    peaks = {}
+    for name in ("few", "few", "many"):  # the first one also loads what is loaded once
+        tracemalloc.start()
+        with capsys.disabled(), open(os.devnull, "w") as nowhere:
+            kept, sys.stdout = sys.stdout, nowhere
+            try:
+                predict([str(tmp_path / name)], "ear.onnx", tmp_path / f"{len(peaks)}{name}.csv", progress=False)
+            finally:
+                sys.stdout = kept
+        peaks[name] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks["many"] - peaks["few"] < 150_000  # a name in a list takes 150 bytes, a word's answer some 700
+
+
+# From here on with real models, trained or not, each in the form that a reader has it.
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A network of random weights as .safetensors and as .onnx, which holds a threshold that no score reaches."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    from spokendigits.classifier import Classifier
+    from spokendigits.topics.onnx_writer import write_onnx
+
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    classifier = Classifier(RECIPE.but(backbone="test_resnet.r160_in1k", weights="none", n_mels=32, f_max=8_000.0))
+    classifier.save(folder / "digits.safetensors")
+    write_onnx(classifier.eval(), folder / "digits.onnx", threshold=1e6)
+    return folder
+
+
+def test_both_kinds_of_model_answer_alike(models, folder, tmp_path, capsys):
+    tables = {}
+    for name, options in (
+        ("safetensors", []),
+        ("onnx", ["--threshold=-1e6"]),
+    ):
+        arguments = [
+            "predict",
+            str(folder),
+            "--model",
+            str(models / f"digits.{name}"),
+            "--out",
+            str(tmp_path / f"{name}.csv"),
+        ]
+        assert cli.main([*arguments, *options]) == 1
+        tables[name] = pd.read_csv(tmp_path / f"{name}.csv")
+    columns = ["score", *(f"p{digit}" for digit in range(10))]
+    assert np.allclose(*(table[columns].dropna() for table in tables.values()), atol=1e-3)
+    assert tables["onnx"]["digit"].tolist() == tables["safetensors"]["digit"].tolist()
+    capsys.readouterr()
+    assert cli.main(["predict", str(folder / "b.wav"), "--model", str(models / "digits.onnx")]) == 0
+    assert capsys.readouterr().out.split("\t")[3] == "not a digit", "an exported model has its own threshold"
+    options = ["--model", str(models / "digits.safetensors"), "--threshold", "1e6"]
+    assert cli.main(["predict", str(folder / "b.wav"), *options]) == 0
+    assert capsys.readouterr().out.split("\t")[3] == "not a digit"
+
+
+def test_an_exported_model_needs_no_pytorch(models, folder):
+    code = (
+        "import sys; from spokendigits import cli; "
+        f"status = cli.main(['predict', {str(folder / 'a.wav')!r}, '--model', {str(models / 'digits.onnx')!r}]); "
+        "sys.exit(status or ('torch' in sys.modules and 'PyTorch was loaded'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_killed_and_started_again_it_ends_the_same(models, said, tmp_path):
+    root = tmp_path / "many"
+    root.mkdir()
+    for number in range(120):
+        audio, _ = spoken(said, [number % 10, number // 10 % 10], seed=number)
+        soundfile.write(root / f"{number:03}.wav", audio, RATE)
+    (root / "050.wav").write_text("no sound")
+
+    def start(out: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "spokendigits", "predict", str(root), "--model", str(models / "digits.onnx")]
+        return subprocess.Popen(
+            [*command, "--out", str(tmp_path / out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def rows(out: str) -> int:
+        return (tmp_path / out).read_bytes().count(b"\n") if (tmp_path / out).exists() else 0
+
+    whole = start("whole.csv")
+    assert whole.wait() == 1 and rows("whole.csv") == 1 + 2 * 119 + 1
+    kills = 0
+    for enough in (20, 130):  # before and after the bad recording
+        running = start("killed.csv")
+        while rows("killed.csv") < enough and running.poll() is None:
+            time.sleep(0.001)
+        running.send_signal(signal.SIGKILL)
+        kills += running.wait() == -signal.SIGKILL
+        assert rows("killed.csv") < rows("whole.csv")
+    assert kills == 2
+    last = start("killed.csv")
+    problems = last.stderr.read()
+    assert last.wait() == 1, "a bad recording of an earlier start counts"
+    assert "continuing" in problems and "050.wav" not in problems
+    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_model_that_cannot_be_had_is_said(tmp_path, capsys):
+    for name in ("no.safetensors", "no.onnx"):
+        assert cli.main(["predict", "a.wav", "--model", str(tmp_path / name)]) == 2
+        assert str(tmp_path / name) in capsys.readouterr().err
+
+
+def test_blocks_and_words_meet_wherever_they_are_cut():
+    audio = np.arange(10_000, dtype=np.float32)
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        edges = np.sort(random.integers(0, 10_001, 8))
+        places = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+        blocks = np.split(audio, np.sort(random.integers(0, 10_000, random.integers(0, 30))))
+        for (start, end), part in zip(places, prediction._cut(blocks, places), strict=True):
+            assert np.array_equal(part, audio[start:end])

@@ -1,0 +1,204 @@
+"""The quizzes at the end of the notebooks: what every question must have, and what quiz.js makes of it in a browser."""
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).resolve().parents[2]
+STATIC = ROOT / "book" / "_static"
+WITH_QUIZ = [
+    "01_data",
+    "02_features",
+    "03_training",
+    "04_evaluation",
+    "05_error_analysis",
+    "06_real_voices",
+    "07_small_and_fast",
+]
+HEADING, SUMMARY = "## Check yourself", "## What you have now"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def section(name: str) -> list[str]:
+    """The sources of the quiz's cells, its heading first; empty where the notebook has none."""
+    sources = [cell.source for cell in nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells]
+    starts = [i for i, source in enumerate(sources) if source.startswith(HEADING)]
+    if not starts:
+        return []
+    (start,), (end,) = starts, [i for i, source in enumerate(sources) if source.startswith(SUMMARY)]
+    return sources[start:end]
+
+
+# Notebooks of the list must have a quiz; what others have is looked at too.
+QUIZZES = {
+    path.stem: section(path.stem)
+    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if path.stem in WITH_QUIZ or section(path.stem)
+}
+
+
+def answers(source: str) -> list[tuple[bool, str, str]]:
+    """The answers of one question: whether it is right, what it says, and its explanation without the verdict."""
+    found = []
+    for tag in BeautifulSoup(source, "html.parser").select("details.answer"):
+        said = {"right": "Right.", "wrong": "Not this one."}
+        (kind,) = set(tag["class"]) & said.keys()
+        (explanation,) = tag.find_all("p")
+        verdict = explanation.b.extract()
+        assert verdict.get_text() == said[kind], tag
+        found.append((kind == "right", tag.summary.get_text(), explanation.get_text().strip()))
+    return found
+
+
+class Balance(HTMLParser):
+    """Fails on a tag that is closed twice, never, or not where it was opened."""
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes something else"
+
+
+@pytest.mark.parametrize("name", QUIZZES)
+class TestEach:
+    def test_six_questions_of_a_form_that_needs_no_script(self, name):
+        heading, *questions = QUIZZES[name] or [""]
+        assert len(questions) == 6 and "Tab" in heading and "Enter" in heading
+        for number, source in enumerate(questions, 1):
+            asked, block = source.split("\n\n", 1)
+            assert re.fullmatch(rf"\*\*{number}\. .+\?\*\*", asked), asked
+            # Markdown ends an HTML block at the first empty line, and would go on reading after it.
+            assert re.fullmatch(r'<div class="question">\n(\S.*\n)+</div>', block), source
+            assert len(re.findall(r'^<details class="answer (?:right|wrong)">$', block, re.MULTILINE)) == block.count(
+                "<details"
+            )
+            assert not re.search(r"[`*]|\]\(", block), f"Markdown inside HTML stays as it is: {source}"
+            parser = Balance()
+            parser.feed(block)
+            parser.close()
+            assert parser.open == []
+
+    def test_three_answers_or_more_one_right_and_each_explained(self, name):
+        for source in QUIZZES[name][1:]:
+            found = answers(source)
+            assert len(found) >= 3 and sum(right for right, _, _ in found) == 1, source
+            assert len({text for _, text, _ in found}) == len({why for _, _, why in found}) == len(found), source
+            for _, text, why in found:
+                assert len(why) >= 40, f"{text}: {why}"
+
+    def test_neither_place_nor_length_gives_the_right_answer_away(self, name):
+        places, extremes = Counter(), Counter()
+        for source in QUIZZES[name][1:]:
+            found = answers(source)
+            place = [right for right, _, _ in found].index(True)
+            lengths = [len(text) for _, text, _ in found]
+            places[place] += 1
+            assert max(lengths) <= 1.5 * min(lengths), f"answers of one length, please: {source}"
+            others = lengths[:place] + lengths[place + 1 :]
+            extremes["longest"] += lengths[place] > max(others)
+            extremes["shortest"] += lengths[place] < min(others)
+        assert len(places) >= 3 and max(places.values()) <= 3, places
+        assert max(extremes.values()) <= 3, extremes
+
+    def test_no_result_is_typed_into_it(self, name):
+        assert not re.findall(r"\d ?%|\b0\.9\d+", "\n".join(QUIZZES[name]))
+
+
+def test_the_script_asks_nobody_and_keeps_nothing():
+    text = (STATIC / "quiz.js").read_text(encoding="utf-8")
+    assert not re.search(r"//(?! )", text), "an address"
+    assert not re.search(r"fetch|XMLHttp|WebSocket|sendBeacon|import|src\b|href|[sS]torage|cookie", text)
+    assert "quiz.js" in yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]["html_js_files"]
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize(("theme", "background"), [("light", "#ffffff"), ("dark", "#14181e")])
+def test_the_verdicts_can_be_read(theme, background):
+    """By their contrast, at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
+    rules = re.search(rf'data-theme="{theme}"\] \{{(.*?)\}}', (STATIC / "course.css").read_text(), re.DOTALL)[1]
+    for name in ("primary", "secondary"):
+        colour = re.search(rf"--pst-color-{name}: (#\w{{6}})", rules)[1]
+        dark, light = sorted(map(luminance, (colour, background)))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, colour
+
+
+CLICKS = """
+const summary = (question, place) => document.querySelectorAll(".question")[question].querySelectorAll("summary")[place];
+const note = (name) => document.body.setAttribute(`data-${name}`, document.querySelector(".quiz-score p").textContent);
+addEventListener("load", () => {
+  note("start");
+  for (const [question, place] of CHOICES) {
+    summary(question, place).focus();
+    document.activeElement.click(); // what Enter does to the element in focus
+  }
+  note("end");
+  if (AGAIN) document.querySelector(".quiz-score button").click();
+  document.body.setAttribute("data-focus", document.activeElement === summary(0, 0));
+});
+"""
+
+
+def clicked(folder: Path, choices: list[tuple[int, int]], again: bool = False) -> BeautifulSoup:
+    """A page with the first notebook's quiz, as a browser has it after these answers were opened."""
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this computer")
+    body = "".join(MarkdownIt("commonmark").render(source) for source in section(WITH_QUIZ[0]))
+    for name in ("course.css", "quiz.js"):
+        shutil.copy(STATIC / name, folder)
+    script = CLICKS.replace("CHOICES", str([list(choice) for choice in choices])).replace("AGAIN", str(again).lower())
+    page = folder / "quiz.html"
+    page.write_text(
+        '<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>Quiz</title>'
+        f'<link rel="stylesheet" href="course.css"><script src="quiz.js"></script><body>{body}<script>{script}</script></body></html>',
+        encoding="utf-8",
+    )
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    command = [CHROMIUM, *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True)
+    return BeautifulSoup(done.stdout, "html.parser")
+
+
+def places(name: str) -> list[tuple[int, int]]:
+    """For each question, the place of its right answer and that of a wrong one."""
+    found = [[right for right, _, _ in answers(source)] for source in section(name)[1:]]
+    return [(one.index(True), one.index(False)) for one in found]
+
+
+def test_in_a_browser_the_first_try_counts(tmp_path):
+    """Right, wrong and then right, right: two at first try. The rest stay unopened."""
+    (first, _), (second, wrong), (third, _), *_ = places(WITH_QUIZ[0])
+    page = clicked(tmp_path, [(0, first), (1, wrong), (1, second), (2, third)])
+    assert page.body["data-start"] == "0 of 6 right at first try, 6 to go"
+    assert page.body["data-end"] == "Question 3: right. 2 of 6 right at first try, 3 to go"
+    marked = [(tag["class"][1], tag.select_one(".verdict").get_text()) for tag in page.select("details.marked")]
+    assert Counter(marked) == {("right", "right"): 3, ("wrong", "not this one"): 1}
+    assert page.select_one(".quiz-score p")["aria-live"] == "polite"
+    for question in page.select(".question"):
+        assert page.find(id=question["aria-labelledby"]).get_text().endswith("?")
+
+
+def test_in_a_browser_all_right_and_then_once_more(tmp_path):
+    right = [(number, place) for number, (place, _) in enumerate(places(WITH_QUIZ[0]))]
+    page = clicked(tmp_path, right, again=True)
+    assert page.body["data-end"] == "Question 6: right. 6 of 6 right at first try"
+    assert page.select_one(".quiz-score p").get_text() == "0 of 6 right at first try, 6 to go"
+    assert not page.select("details[open], .marked, .verdict") and page.body["data-focus"] == "true"

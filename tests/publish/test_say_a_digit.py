@@ -1,0 +1,802 @@
+"""The page "Say a digit" in a real browser, with a microphone that hears a WAV file: it answers as Python does."""
+
+import base64
+import functools
+import gzip
+import hashlib
+import http.server
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+import threading
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import onnx
+import pytest
+import soundfile
+import yaml
+from browsing import NARROW, PROGRAMS, QUIET, WIDE
+
+from spokendigits import corpora
+from spokendigits.clips import fit, make_clips, read_audio
+from spokendigits.errors import CourseError
+from spokendigits.publish import book, say_a_digit
+from spokendigits.splits import split
+from spokendigits.topics import vad
+from spokendigits.topics.onnx_reader import ENTRY, load_onnx
+from spokendigits.topics.onnx_writer import write_onnx
+from spokendigits.training import train
+from studies.small import STUDENT
+
+playwright = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = "book/say_a_digit"
+PAGES = (PAGE, "book/model_card", "book/projects", "book/glossary", "book/references", "notebooks/07_small_and_fast")
+FAKE = [
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+]
+PATIENCE = 180_000  # milliseconds: trainings may run beside the tests
+DONE = "#say[data-state=idle] .say-status[data-kind]"
+# How far JavaScript may be from Python. From a file the resampling counts as well. Between the layers are whole numbers of
+# eight bits: where one of them is rounded the other way, the logarithm of a small probability moves by tenths, and the
+# probability hardly at all. Mostly none is, and then all is equal.
+BOUNDS = 0.02  # seconds
+SAME_CLIP = {"picture": 2e-3, "probabilities": 2e-3, "log_probabilities": 0.3, "score": 0.15}
+SAME_FILE = {**SAME_CLIP, "picture": 0.03}
+EQUAL = 1e-4
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Path:
+    """The folder of ONNX Runtime Web, fetched before by `make book` or `python -m spokendigits.demo`."""
+    shared = os.environ.get("SPOKENDIGITS_DATA")
+    for folder in (Path(shared) if shared else None, ROOT / "data"):
+        if folder and say_a_digit.whole(folder / say_a_digit.PACKAGE):
+            return folder / say_a_digit.PACKAGE
+    pytest.skip("no ONNX Runtime Web here: `python -m spokendigits.demo` fetches it, and then the page is tested")
+
+
+@pytest.fixture(scope="module")
+def model(fsdd_root, tmp_path_factory) -> Path:
+    """The page's own model; a stand-in, trained for seconds on people, until `make small` has made it."""
+    own = ROOT / "book/_static/say" / say_a_digit.MODEL
+    if own.is_file():
+        return own
+    folder = tmp_path_factory.mktemp("model")
+    recipe = STUDENT.but(epochs=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPOKENDIGITS_HOME", str(folder))
+        people = corpora.read("fsdd", fsdd_root)
+        clips = make_clips(people, recipe, progress=False)
+        parts = split(people, "random", 5, 4, 0)
+        classifier = train(recipe, people, clips, parts, folder / "run", progress=False)
+        return write_onnx(classifier, folder / say_a_digit.MODEL, "int8", -2.0, clips.read(parts.train[:200]))
+
+
+@pytest.fixture(scope="module")
+def html(runtime, model, tmp_path_factory) -> Path:
+    """The page, built with the book's own theme and settings, and small pages for those that it leads to."""
+    stage = tmp_path_factory.mktemp("stage")
+    (stage / "notebooks").mkdir()
+    shutil.copytree(ROOT / "book/_static", stage / "book/_static")
+    shutil.copy(model, stage / "book/_static/say" / say_a_digit.MODEL)
+    for name in (*PAGES[2:5], PAGE):
+        shutil.copy(ROOT / f"{name}.md", stage / f"{name}.md")
+    shutil.copy(ROOT / "book/references.bib", stage / "book")
+    (stage / "book/index.md").write_text("# The first page\n")
+    (stage / "book/model_card.md").write_text("# Model card\n")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 7 · Small and fast")])
+    nbformat.write(notebook, stage / "notebooks/07_small_and_fast.ipynb")
+    parts = [{"caption": "Pages", "chapters": [{"file": name} for name in PAGES]}]
+    (stage / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": "book/index", "parts": parts}))
+    shutil.copy(ROOT / "_config.yml", stage)
+    say_a_digit.stage(stage / "book/_static/say", runtime)
+    book._run_jupyter_book(stage)
+    return stage / "_build/html"
+
+
+@pytest.fixture
+def changed(html, tmp_path):
+    """A copy of the built page whose parts may be changed."""
+    return Path(shutil.copytree(html, tmp_path / "html"))
+
+
+@pytest.fixture(scope="module")
+def program() -> str:
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if found is None:
+        pytest.skip("no Chromium here: with one installed, the page is spoken to")
+    return found
+
+
+@pytest.fixture(scope="module")
+def started():
+    with playwright.sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium(started, program):
+    browser = started.chromium.launch(executable_path=program, args=QUIET)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def opened(chromium, html):
+    """Opens the page: `opened(NARROW, "dark")`. Anything that it asks another host for fails, and so does any error."""
+    contexts, asked, errors = [], [], []
+
+    def open_page(size: dict = WIDE, scheme: str = "light", address: str = "", browser=chromium, **options):
+        address = address or (html / f"{PAGE}.html").as_uri()
+        contexts.append(browser.new_context(viewport=size, color_scheme=scheme, **options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        page.evaluate(f"document.documentElement.dataset.theme = '{scheme}'")
+        return page
+
+    open_page.errors = errors
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [url for url in asked if not re.match(r"file:|data:|blob:|http://127\.0\.0\.1:", url)] == []
+    assert errors == []
+
+
+def status(page) -> str:
+    """What the page says once it has done its work."""
+    page.wait_for_selector(DONE)
+    return " ".join(page.inner_text(".say-status").split())
+
+
+def give(page, path: Path) -> str:
+    page.evaluate("document.querySelector('.say-status').removeAttribute('data-kind')")
+    page.set_input_files(".say-file", path)
+    return status(page)
+
+
+def answer(model, path: Path) -> dict:
+    """What Python makes of a file: its first word, the clip that the model reads, and what the model says of that."""
+    rate = model.recipe.sample_rate
+    audio = read_audio(path, rate)
+    word = vad.find_words(audio, rate)[0]
+    clip = fit(audio[round(word.start * rate) : round(word.end * rate)], model.recipe.samples)
+    log_probabilities, score, picture = model(clip[None])
+    return {
+        "word": word,
+        "clip": clip,
+        "log_probabilities": log_probabilities[0],
+        "score": score[0],
+        "picture": picture[0, 0],
+    }
+
+
+# What JavaScript makes of the same: given the bytes of a file, or the samples of a clip.
+FILE = """async (text) => {
+    const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+    const { answer: found } = await sayADigit.answer(await sayADigit.decode(bytes.buffer));
+    return {...found, picture: [...found.picture], logProbabilities: [...found.logProbabilities], clip: [...found.clip]};
+}"""
+CLIP = """async (clip) => {
+    const [found] = await sayADigit.ask([Float32Array.from(clip)]);
+    return {...found, picture: [...found.picture], logProbabilities: [...found.logProbabilities], clip: null};
+}"""
+
+
+def differences(theirs: dict, ours: dict) -> dict[str, float]:
+    return {
+        "picture": np.abs(np.reshape(theirs["picture"], ours["picture"].shape) - ours["picture"]).max(),
+        "probabilities": np.abs(np.exp(theirs["logProbabilities"]) - np.exp(ours["log_probabilities"])).max(),
+        "log_probabilities": np.abs(np.array(theirs["logProbabilities"]) - ours["log_probabilities"]).max(),
+        "score": abs(theirs["score"] - ours["score"]),
+    }
+
+
+def padded(source: Path, target: Path, before: float = 1.2, after: float = 1.5) -> Path:
+    """A recording with silence around it, as a person leaves it: a microphone's faint hiss."""
+    audio, rate = soundfile.read(source)
+    audio = np.pad(audio, (int(before * rate), int(after * rate)))
+    audio = audio + 0.0003 * np.random.default_rng(0).standard_normal(len(audio))
+    soundfile.write(target, audio, rate, subtype="PCM_16")
+    return target
+
+
+@pytest.fixture(scope="module")
+def ten(fsdd_root, model, tmp_path_factory) -> list[Path]:
+    """Ten recordings of people, one of each digit, with silence around them: of twelve the one that is read most surely.
+
+    A clip between two digits would be a test of rounding, not of the page.
+    """
+    folder, read, found = tmp_path_factory.mktemp("ten"), load_onnx(model, threads=1), []
+    people = ("jackson", "nicolas", "theo", "yweweler", "george", "lucas")
+    for digit in range(10):
+        margins = {}
+        for take in range(12):
+            name = f"{digit}_{people[(digit + take) % len(people)]}_{take}.wav"
+            path = padded(fsdd_root / "recordings" / name, folder / name)
+            if len(vad.find_words(read_audio(path, read.recipe.sample_rate), read.recipe.sample_rate)) == 1:
+                margins[path] = np.diff(np.sort(answer(read, path)["log_probabilities"])[-2:])[0]
+        found.append(max(margins, key=margins.get))
+        assert margins[found[-1]] > 0.15
+    return found
+
+
+def heard(started, program, opened, sound: Path):
+    """A browser, and the page in it whose button was pressed: its microphone hears the file `sound`, again and again."""
+    flags = [*QUIET, *FAKE, f"--use-file-for-fake-audio-capture={sound}"]
+    browser = started.chromium.launch(executable_path=program, args=flags)
+    page = opened(browser=browser)
+    page.click(".say-speak")
+    return browser, page
+
+
+# ---- Python and JavaScript agree ----
+
+
+def test_the_same_clip_gives_the_same_picture_and_log_probabilities(opened, model, ten):
+    page, read, apart = opened(), load_onnx(model), []
+    for path in ten:
+        ours = answer(read, path)
+        found = differences(page.evaluate(CLIP, ours["clip"].tolist()), ours)
+        assert all(found[what] <= most for what, most in SAME_CLIP.items()), (path.name, found)
+        apart.append(found["log_probabilities"])
+    assert np.median(apart) < EQUAL, apart
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
+def test_the_same_file_gives_the_same_word_picture_and_log_probabilities(opened, model, ten, tmp_path, rate):
+    soxr = pytest.importorskip("soxr")
+    page, read = opened(), load_onnx(model)
+    for path in ten[:: 1 if rate == 8_000 else 4]:
+        audio, own = soundfile.read(path)
+        soundfile.write(tmp_path / path.name, soxr.resample(audio, own, rate), rate, subtype="PCM_16")
+        ours = answer(read, tmp_path / path.name)
+        theirs = page.evaluate(FILE, base64.b64encode((tmp_path / path.name).read_bytes()).decode())
+        assert theirs["word"]["start"] == pytest.approx(ours["word"].start, abs=BOUNDS)
+        assert theirs["word"]["end"] == pytest.approx(ours["word"].end, abs=BOUNDS)
+        found = differences(theirs, ours)
+        assert all(found[what] <= most for what, most in SAME_FILE.items()), (path.name, found)
+
+
+def test_words_are_found_where_python_finds_them(opened, ten):
+    """Also where there are several, none, only clicks, or a loud background."""
+    random = np.random.default_rng(0)
+    clips = [read_audio(path, 16_000) for path in ten]
+    noisy = np.concatenate(clips[:3])
+    sounds = {
+        "several": np.concatenate(clips[:4]),
+        "noise": noisy + 0.01 * random.standard_normal(len(noisy)),
+        "hiss": 0.02 * random.standard_normal(32_000),
+        "silence": np.zeros(16_000),
+        "quiet": 0.0005 * random.standard_normal(16_000),
+        "click": np.where(np.arange(32_000) // 160 == 100, 0.5, 0.0005) * random.standard_normal(32_000),
+        "nothing": np.zeros(0),
+        "less than a frame": np.ones(100),
+        "odd": clips[5][: 16_000 + 77],
+    }
+    page = opened()
+    script = "([audio, rate]) => sayADigit.findWords(Float32Array.from(audio), rate).words"
+    for rate in (16_000, 22_050):  # a frame of the second is 220.5 samples
+        for name, audio in sounds.items():
+            audio = audio.astype(np.float32)
+            ours = vad.find_words(audio, rate)
+            theirs = page.evaluate(script, [audio.tolist(), rate])
+            assert len(theirs) == len(ours), (name, rate)
+            for one, other in zip(theirs, ours, strict=True):
+                assert one["start"] == pytest.approx(other.start, abs=1e-6), (name, rate)
+                assert one["end"] == pytest.approx(other.end, abs=1e-6), (name, rate)
+    assert len(vad.find_words(sounds["several"].astype(np.float32), 16_000)) == 4
+
+
+def test_the_resampler_is_nearly_as_good_as_soxr(opened):
+    soxr = pytest.importorskip("soxr")
+    page = opened()
+    time = np.arange(24_000) / 48_000
+    for rate in (8_000, 11_025, 22_050, 44_100, 48_000):
+        audio = np.random.default_rng(1).standard_normal(rate // 2).astype(np.float32) * 0.1
+        wanted = soxr.resample(audio, rate, 16_000)
+        found = page.evaluate(
+            "([audio, from]) => [...sayADigit.resample(Float32Array.from(audio), from, 16000)]", [audio.tolist(), rate]
+        )
+        assert len(found) == len(wanted)
+        # White noise is the hardest there is: all of the error lies at the edge of the band, where both filters fall.
+        inner = slice(400, -400)
+        error = np.sqrt(np.mean((found - wanted)[inner] ** 2) / np.mean(wanted[inner] ** 2))
+        assert error < 0.12, (rate, error)
+        tone = (0.5 * np.sin(2 * np.pi * 3_000 * time[: rate // 2] * 48_000 / rate)).astype(np.float32)
+        both = (
+            soxr.resample(tone, rate, 16_000),
+            page.evaluate(
+                "([audio, from]) => [...sayADigit.resample(Float32Array.from(audio), from, 16000)]",
+                [tone.tolist(), rate],
+            ),
+        )
+        assert np.abs(both[0] - both[1])[inner].max() < 1e-3, rate
+
+
+# ---- The microphone ----
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_ten_people_at_the_microphone_are_answered_as_python_answers(started, program, opened, model, ten, number):
+    read = load_onnx(model)
+    ours = answer(read, ten[number])
+    digit = read.labels[int(np.argmax(ours["log_probabilities"]))]
+    browser, page = heard(started, program, opened, ten[number])
+    said = status(page)
+    shown = page.inner_text(".say-digit")
+    bars = page.locator(".say-bars li").all_inner_texts()
+    browser.close()
+    if ours["score"] < read.threshold:
+        assert shown == "?" and "not a digit" in said
+    else:
+        name = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")[int(digit)]
+        assert shown == digit and said.startswith(f"I heard {name}, and I am "), said
+    assert len(bars) == 10
+
+
+def test_a_recording_ends_by_itself_after_the_word_and_the_microphone_is_switched_off(started, program, opened, ten):
+    flags = [*QUIET, *FAKE, f"--use-file-for-fake-audio-capture={ten[0]}"]
+    browser = started.chromium.launch(executable_path=program, args=flags)
+    page = opened(browser=browser)
+    page.evaluate("""() => {
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => (window.stream = await ask(wanted));
+    }""")
+    page.click(".say-speak")
+    page.wait_for_selector("#say[data-state=listening]")
+    assert page.inner_text(".say-speak-word") == "Listening"
+    page.wait_for_function("parseFloat(document.querySelector('.say-meter').style.getPropertyValue('--level')) > 0.3")
+    status(page)
+    length = float(re.search(r"The recording, ([\d.]+) s long", page.get_attribute(".say-wave svg", "aria-label"))[1])
+    assert 0.8 < length < 2.9
+    assert page.evaluate("stream.getTracks().map(track => track.readyState)") == ["ended"]
+    kept = page.evaluate("[...Object.keys(localStorage), ...Object.keys(sessionStorage), document.cookie]")
+    assert set(kept) <= {"mode", "theme", ""}, "the theme keeps the choice of light or dark, and nobody keeps more"
+    browser.close()
+
+
+def test_a_second_press_stops_the_recording(started, program, opened, tmp_path):
+    soundfile.write(tmp_path / "quiet.wav", 0.0003 * np.random.default_rng(0).standard_normal(96_000), 16_000)
+    browser, page = heard(started, program, opened, tmp_path / "quiet.wav")
+    page.wait_for_selector("#say[data-state=listening]")
+    page.wait_for_timeout(500)
+    page.click(".say-speak")
+    assert "too quiet" in status(page)
+    assert re.search(r"The recording, [01]\.\d+ s long", page.get_attribute(".say-wave svg", "aria-label"))
+    browser.close()
+
+
+def test_permission_denied(opened):
+    page = opened()
+    page.evaluate("""() => { navigator.mediaDevices.getUserMedia = async () => {
+        throw new DOMException("Permission denied", "NotAllowedError"); }; }""")
+    page.click(".say-speak")
+    assert "did not let this page listen. Allow the microphone" in status(page)
+    assert page.get_attribute("#say", "data-state") == "idle"
+
+
+def test_permission_denied_by_the_browser_itself(started, program, opened):
+    """A device, and nobody who allows it: without a window Chromium refuses."""
+    browser = started.chromium.launch(executable_path=program, args=[*QUIET, FAKE[0]])
+    page = opened(browser=browser)
+    page.click(".say-speak")
+    assert "did not let this page listen. Allow the microphone" in status(page)
+    browser.close()
+
+
+def test_no_microphone(started, program, opened):
+    browser = started.chromium.launch(executable_path=program, args=[*QUIET, "--use-fake-ui-for-media-stream"])
+    page = opened(browser=browser)
+    page.click(".say-speak")
+    assert "No microphone was found. Connect one" in status(page)
+    browser.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [("NotReadableError", "Another program holds the microphone"), ("OverconstrainedError", "No microphone was found")],
+)
+def test_other_problems_of_a_microphone(opened, error, message):
+    page = opened()
+    page.evaluate(
+        f"() => {{ navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{error}'); }}; }}"
+    )
+    page.click(".say-speak")
+    assert message in status(page)
+
+
+def test_an_address_that_gets_no_microphone(opened):
+    page = opened()
+    page.evaluate("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")
+    page.click(".say-speak")
+    assert "no page the microphone at this kind of address" in status(page)
+
+
+def music(seconds: float, rate: int = 16_000) -> np.ndarray:
+    """Chords that follow one another without a pause."""
+    time = np.arange(int(seconds * rate)) / rate
+    root = 220 * 2 ** (np.array([0, 5, 7, 3])[(time / 0.5).astype(int) % 4] / 12)
+    phase = 2 * np.pi * np.cumsum(root) / rate
+    return 0.1 * (np.sin(phase) + np.sin(1.26 * phase) + np.sin(1.5 * phase)) * (1 + 0.2 * np.sin(2 * np.pi * 4 * time))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("silence", "no sound in it at all"),
+        ("hiss", "That was too quiet"),
+        ("music", "That was not a digit: a sound without a pause"),
+    ],
+)
+def test_silence_quiet_and_music_at_the_microphone(started, program, opened, tmp_path, name, message):
+    sound = {
+        "silence": np.zeros(64_000),
+        "hiss": 0.0005 * np.random.default_rng(0).standard_normal(64_000),
+        "music": music(4.0),
+    }[name]
+    soundfile.write(tmp_path / f"{name}.wav", sound, 16_000)
+    browser, page = heard(started, program, opened, tmp_path / f"{name}.wav")
+    assert message in status(page)
+    assert page.query_selector(".say-bars") is None
+    browser.close()
+
+
+# ---- Files ----
+
+
+def test_files_that_are_no_single_digit_get_one_clear_sentence(opened, ten, tmp_path):
+    page, random = opened(), np.random.default_rng(0)
+    quiet = 0.0005 * random.standard_normal(16_000)
+    click = quiet.copy()
+    click[8_000:8_300] = 0.3 * random.standard_normal(300)
+    words = np.concatenate([read_audio(path, 16_000) for path in ten[:3]])
+    sounds = {
+        "minute": (np.tile(music(1.0), 60), "This recording lasts 60 seconds, and this page reads at most 15"),
+        "music": (music(8.0), "That was not a digit: a sound without a pause"),
+        "silence": (np.zeros(16_000), "There is no sound in it at all"),
+        "quiet": (quiet, "That was too quiet"),
+        "click": (click, "There was only a short click"),
+        "empty": (np.zeros(0), "This file holds no recording that the browser can read"),
+        "several": (words, "There are 3 words in it, and this page answers the first. Say one digit at a time."),
+    }
+    for name, (sound, message) in sounds.items():
+        soundfile.write(tmp_path / f"{name}.wav", sound, 16_000, subtype="PCM_16")
+        assert message in give(page, tmp_path / f"{name}.wav"), name
+    (tmp_path / "text.wav").write_text("This is a text, and no recording.\n")
+    assert "This file holds no recording that the browser can read" in give(page, tmp_path / "text.wav")
+    half = (tmp_path / "several.wav").read_bytes()[:30]
+    (tmp_path / "half.wav").write_bytes(half)
+    assert "This file holds no recording that the browser can read" in give(page, tmp_path / "half.wav")
+    with open(tmp_path / "large.wav", "wb") as file:
+        file.truncate(60_000_000)
+    assert "This file has 60 MB: too much for this page" in give(page, tmp_path / "large.wav")
+    assert page.query_selector(".say-bars") is None
+    # After all of that it still answers.
+    assert give(page, ten[0]) and page.locator(".say-bars li").count() == 10
+
+
+def test_stereo_and_flac_are_read_and_a_file_may_be_dropped_anywhere(opened, ten, tmp_path):
+    audio, rate = soundfile.read(ten[1])
+    soundfile.write(tmp_path / "stereo.flac", np.stack([audio * 1.5, audio * 0.5], axis=1), rate)
+    page = opened()
+    plain = give(page, ten[1])
+    assert give(page, tmp_path / "stereo.flac") == plain
+    page.evaluate("document.querySelector('.say-status').removeAttribute('data-kind')")
+    text = base64.b64encode(ten[1].read_bytes()).decode()
+    page.evaluate(
+        """(text) => {
+            const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], "digit.wav", {type: "audio/wav"}));
+            for (const kind of ["dragenter", "dragover", "drop"])
+                document.querySelector("h1").dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: data}));
+        }""",
+        text,
+    )
+    assert status(page) == plain
+
+
+def sample(folder: Path, name: str) -> bytes:
+    """The WAV file in the script of a sample clip."""
+    return unpacked(folder, f"sample-{name}")
+
+
+def unpacked(folder: Path, name: str) -> bytes:
+    text = "".join(
+        re.search(r', "(.*)"\);', (folder / f"{name}-{number}.js").read_text())[1]
+        for number in range(len(list(folder.glob(f"{name}-*.js"))))
+    )
+    return gzip.decompress(base64.b64decode(text))
+
+
+def test_the_six_samples_are_answered_as_python_answers(opened, html, model, tmp_path):
+    page, read = opened(), load_onnx(model)
+    names = page.locator(".say-sample").all_inner_texts()
+    assert len(names) == 6 and "banana" in names
+    for name in names:
+        (tmp_path / "sample.wav").write_bytes(sample(html / "_static/say", name))
+        ours = answer(read, tmp_path / "sample.wav")
+        sure = abs(ours["score"] - read.threshold) > 0.2 and np.diff(np.sort(ours["log_probabilities"])[-2:])[0] > 0.2
+        page.evaluate("document.querySelector('.say-status').removeAttribute('data-kind')")
+        page.click(f".say-sample >> text={name}")
+        status(page)
+        shown = page.inner_text(".say-digit")
+        expected = read.labels[int(ours["log_probabilities"].argmax())] if ours["score"] >= read.threshold else "?"
+        assert shown == expected or not sure, name
+        if model.is_relative_to(ROOT):  # the page's own model, not a stand-in
+            digits = {"seven": "7", "three": "3", "nine": "9", "zero": "0"}
+            assert shown == digits.get(name, "?"), (
+                f"a sample clip is read wrong: {name}. Choose another one in say_a_digit.SPOKEN"
+            )
+
+
+# ---- What is shown ----
+
+
+def test_the_answer_is_shown_as_digit_bars_and_picture_with_a_text(opened, model, ten):
+    read = load_onnx(model)
+    path = next(one for one in ten if answer(read, one)["score"] >= read.threshold)
+    ours, page = answer(read, path), opened()
+    give(page, path)
+    values = [int(text.split()[-2]) for text in page.locator(".say-bars li").all_inner_texts()]
+    assert values == pytest.approx(100 * np.exp(ours["log_probabilities"]), abs=2)
+    widths = page.evaluate("[...document.querySelectorAll('.say-bar span')].map(bar => parseFloat(bar.style.width))")
+    assert widths == pytest.approx(100 * np.exp(ours["log_probabilities"]), abs=2)
+    assert page.locator(".say-bars li.best .say-label").inner_text() == str(ours["log_probabilities"].argmax())
+    pixels = page.evaluate("""() => {
+        const canvas = document.querySelector(".say-picture canvas");
+        return [canvas.height, canvas.width, ...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
+    }""")
+    assert pixels[:2] == list(ours["picture"].shape)
+    shown = np.array(pixels[2:]).reshape(*pixels[:2], 4)[
+        ::-1, :, 1
+    ]  # of these colours, green grows from dark to bright
+    low, high = ours["picture"].min(), ours["picture"].max()
+    assert np.corrcoef(shown.ravel(), ((ours["picture"] - low) / (high - low)).ravel())[0, 1] > 0.98
+    text = page.get_attribute(".say-picture canvas", "aria-label")
+    column = np.unravel_index(ours["picture"].argmax(), ours["picture"].shape)[1]
+    at = float(re.search(r"brightest place is at ([\d.]+) s", text)[1])
+    assert at == pytest.approx(column * read.recipe.hop / read.recipe.sample_rate, abs=0.04)
+    assert page.get_attribute(".say-wave svg", "aria-label").startswith("The recording, ")
+
+
+def test_nothing_is_loaded_before_it_is_asked_for_and_a_bar_shows_how_much_has_come(opened, html):
+    page = opened()
+    scripts = "[...document.scripts].map(script => script.src.split('/').at(-1).split('?')[0])"
+    assert {"built.js", "say.js"} <= set(page.evaluate(scripts))
+    assert not [name for name in page.evaluate(scripts) if name.startswith(("runtime", "model", "ort", "sample"))]
+    assert page.is_hidden(".say-loading") and page.inner_text(".say-size").endswith("MB")
+    page.evaluate("""() => {
+        window.seen = [];
+        const bar = document.querySelector(".say-progress");
+        new MutationObserver(() => bar.hasAttribute("value") && seen.push(bar.value)).observe(bar, {attributes: true});
+    }""")
+    with page.expect_request("**/runtime-0.js"):
+        page.click(".say-sample")
+    status(page)
+    seen = page.evaluate("seen")
+    assert len(seen) >= 5 and seen == sorted(seen) and seen[-1] == 1
+    assert page.is_hidden(".say-loading")
+
+
+def test_it_works_from_a_server_too(opened, html, ten):
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=html)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = opened(address=f"http://127.0.0.1:{server.server_port}/{PAGE}.html")
+        from_server = give(page, ten[0])
+        server.shutdown()
+    assert from_server == give(opened(), ten[0])
+
+
+def test_whoever_presses_twice_gets_one_answer(opened):
+    page = opened()
+    give_two = "() => [...document.querySelectorAll('.say-sample')].slice(0, 2).forEach((button) => button.click())"
+    for _ in range(2):  # while the model loads, and when it is there
+        page.evaluate("document.querySelector('.say-status').removeAttribute('data-kind')")
+        page.evaluate(give_two)
+        assert "I heard seven" in status(page)
+        page.wait_for_timeout(500)  # a second run would answer by then
+        assert page.locator(".say-card").count() == 1 and "I heard seven" in status(page)
+
+
+def test_the_keyboard_alone_is_enough(started, program, opened, ten):
+    flags = [*QUIET, *FAKE, f"--use-file-for-fake-audio-capture={ten[2]}"]
+    browser = started.chromium.launch(executable_path=program, args=flags)
+    page = opened(browser=browser)
+    page.on("filechooser", lambda _: None)  # the browser is told to report them: later, the press may come first
+
+    def tab_to(selector: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+                assert outline == "solid", "nobody sees where the keyboard is"
+                return
+        raise AssertionError(f"Tab does not lead to {selector}")
+
+    tab_to(".say-speak")
+    page.keyboard.press("Enter")
+    status(page)
+    assert page.evaluate("document.activeElement.matches('.say-speak')"), "the focus is lost"
+    page.evaluate("document.querySelector('.say-status').removeAttribute('data-kind')")
+    tab_to(".say-sample")
+    page.keyboard.press("Space")
+    status(page)
+    tab_to(".say-choose")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    assert chooser.value.is_multiple() is False
+    browser.close()
+
+
+def test_no_serious_barrier_and_nothing_sideways_in_any_state(opened, ten, tmp_path):
+    (tmp_path / "text.wav").write_text("no recording")
+    barriers = set()
+    for scheme in ("light", "dark"):
+        page = opened(WIDE, scheme)
+        for state, path in (("idle", None), ("answer", ten[0]), ("error", tmp_path / "text.wav")):
+            if path:
+                give(page, path)
+            for size in (WIDE, NARROW):
+                page.set_viewport_size(size)
+                page.wait_for_timeout(300)  # colours fade in
+                found = axe.Axe().run(page).response["violations"]
+                barriers |= {
+                    (scheme, state, size["width"], one["id"], node["html"][:120])
+                    for one in found
+                    if one["impact"] in ("serious", "critical")
+                    for node in one["nodes"]
+                }
+                assert page.evaluate("document.scrollingElement.scrollWidth - innerWidth") <= 0, (scheme, state, size)
+    assert barriers == set()
+    assert page.get_attribute(".say-status", "role") == "status"
+
+
+def test_nothing_moves_for_whoever_wants_no_motion(opened):
+    moving = """() => {
+        document.getElementById("say").dataset.state = "listening";
+        return getComputedStyle(document.querySelector(".say-speak")).animationName;
+    }"""
+    assert opened().evaluate(moving) == "say-listening"
+    assert opened(reduced_motion="reduce").evaluate(moving) == "none"
+
+
+# ---- What was built ----
+
+
+def with_threshold(folder: Path, threshold: float | None) -> None:
+    model = onnx.load(folder / say_a_digit.MODEL)
+    (entry,) = (one for one in model.metadata_props if one.key == ENTRY)
+    entry.value = json.dumps(json.loads(entry.value) | {"threshold": threshold})
+    onnx.save(model, folder / say_a_digit.MODEL)
+
+
+@pytest.mark.parametrize(("threshold", "refused"), [(100.0, True), (-100.0, False), (None, False)])
+def test_the_models_own_threshold_decides_what_is_no_digit(opened, changed, runtime, ten, threshold, refused):
+    folder = changed / "_static/say"
+    with_threshold(folder, threshold)
+    say_a_digit.stage(folder, runtime)
+    page = opened(address=(changed / f"{PAGE}.html").as_uri())
+    said = give(page, ten[0])
+    assert ("not a digit, as far as this model can tell" in said) is refused
+    assert (page.inner_text(".say-digit") == "?") is refused
+    assert page.locator(".say-bars li").count() == 10, "the bars are shown, and why they do not count"
+    assert ("a digit needs 100.0" in page.inner_text(".say-card")) is refused
+
+
+def test_a_book_without_runtime_or_model_says_so_and_what_to_do(opened, changed, runtime):
+    folder = changed / "_static/say"
+    for missing, message in (
+        ("model", "`make small` trains it"),
+        ("runtime", "With Node.js and a network, `make book` fetches it"),
+    ):
+        built = json.loads((folder / "built.js").read_text().partition(" = ")[2].rstrip(";\n"))
+        (folder / "built.js").write_text(f"window.SAY_BUILT = {json.dumps(built | {missing: None})};")
+        page = opened(address=(changed / f"{PAGE}.html").as_uri())
+        assert message in page.inner_text(".say-status")
+        assert page.is_disabled(".say-speak") and page.is_disabled(".say-choose")
+    (folder / "built.js").unlink()
+    page = opened(address=(changed / f"{PAGE}.html").as_uri())
+    assert "was not built with the book" in page.inner_text(".say-status")
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "other"])
+def test_a_missing_or_damaged_part_is_named_and_can_be_mended(opened, changed, ten, damage):
+    part = changed / "_static/say/runtime-3.js"
+    whole = part.read_text()
+    if damage == "missing":
+        part.unlink()
+    else:
+        part.write_text(whole[: len(whole) // 2] if damage == "cut" else whole[:1000] + "AAAA" + whole[1004:])
+    page = opened(address=(changed / f"{PAGE}.html").as_uri())
+    said = give(page, ten[0])
+    opened.errors.clear()  # a script that ends in its middle is an error of the page, too
+    assert re.match(r"The file runtime-\d\.js of this book is missing or damaged\. Copy the whole folder", said)
+    part.write_text(whole)
+    if damage == "missing":
+        assert "is missing" not in give(page, ten[0])
+
+
+def test_staging_without_runtime_and_model_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.delenv("SPOKENDIGITS_DATA", raising=False)
+    told = say_a_digit.stage(tmp_path)
+    assert told["runtime"] is None and told["model"] is None and told["parts"] == {}
+    assert len(told["samples"]) == 6
+    assert not list(tmp_path.glob("*LICENSE*"))
+
+
+def test_what_is_staged_is_the_file_and_comes_with_its_licence(html, runtime, model):
+    folder = html / "_static/say"
+    assert unpacked(folder, "model") == model.read_bytes()
+    assert unpacked(folder, "runtime") == (runtime / "ort-wasm-simd-threaded.wasm").read_bytes()
+    assert max(path.stat().st_size for path in folder.glob("*-*.js")) < 1.1e6
+    text = (folder / "onnxruntime-web-LICENSE.txt").read_text()
+    assert "MIT License" in text and "Microsoft" in text and say_a_digit.VERSION in text
+    assert soundfile.info(io.BytesIO(sample(folder, "seven"))).duration > 1
+
+
+def npm(folder: Path, monkeypatch, files: dict[str, bytes] | None) -> None:
+    """An npm that packs these files, or fails."""
+    (folder / "bin").mkdir()
+    if files is not None:
+        with tarfile.open(folder / "packed.tgz", "w:gz") as tar:
+            for name, content in files.items():
+                member = tarfile.TarInfo(f"package/dist/{name}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    script = "exit 1" if files is None else f'cp "{folder / "packed.tgz"}" onnxruntime-web.tgz'
+    (folder / "bin" / "npm").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "bin" / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.delenv("SPOKENDIGITS_DATA", raising=False)
+
+
+def test_the_runtime_comes_through_npm_once_and_only_with_the_known_sums(tmp_path, monkeypatch, own_home, capsys):
+    content = {name: name.encode() for name in say_a_digit.FILES}
+    npm(tmp_path, monkeypatch, content)
+    with pytest.raises(CourseError, match=r"the SHA-256 of ort\.wasm\.min\.js is not the known one"):
+        say_a_digit.fetch_runtime()
+    assert say_a_digit.find_runtime() is None and not (own_home / "data" / say_a_digit.PACKAGE).exists()
+    monkeypatch.setattr(
+        say_a_digit, "FILES", {name: hashlib.sha256(text).hexdigest() for name, text in content.items()}
+    )
+    folder = say_a_digit.fetch_runtime()
+    assert folder == own_home / "data" / say_a_digit.PACKAGE and say_a_digit.find_runtime() == folder
+    (tmp_path / "bin" / "npm").write_text("#!/bin/sh\nexit 1\n")
+    assert say_a_digit.fetch_runtime() == folder, "it is not fetched again"
+    (folder / "ort.wasm.min.js").write_text("changed")
+    assert say_a_digit.find_runtime() is None
+    say_a_digit.prepare()
+    assert 'the page "Say a digit" will not answer' in capsys.readouterr().err
+
+
+def test_without_npm_the_note_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SPOKENDIGITS_DATA", raising=False)
+    say_a_digit.prepare()
+    assert "Install Node.js" in capsys.readouterr().err
+
+
+def test_a_book_is_built_without_a_network(monkeypatch):
+    """`book.build` takes what is there. What fetches is the command: `spokendigits book`, `run`, and the pack."""
+    source = (ROOT / "spokendigits/book.py").read_text()
+    assert "say_a_digit.stage(" in source and "fetch_runtime" not in source and "prepare" not in source
+    for file in ("spokendigits/cli.py", "tools/pack.py"):
+        assert "say_a_digit.prepare()" in (ROOT / file).read_text(), file

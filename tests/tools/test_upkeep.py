@@ -1,0 +1,382 @@
+"""What wears out unseen: spelling, links, the glossary, the references, the pins."""
+
+import contextlib
+import datetime
+import http.server
+import json
+import re
+import socket
+import stat
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from pybtex.database import parse_file
+from spellchecker import SpellChecker
+
+from spokendigits.errors import CourseError
+from tools import links, prose, stale, terms
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = Path(__file__).resolve().parents[1] / "words.txt"
+# A word on its own: no part of a name such as make_clips, np.load, split(), epochs=3 or wav2vec.
+WORD = re.compile(r"(?<![\w.])[^\W\d_]+(?:['’][^\W\d_]+)*(?![\w(=]|\.\w)")
+REFERENCES = parse_file(ROOT / "book/references.bib").entries
+
+
+def own_words() -> list[str]:
+    lines = WORDS.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def dictionary() -> SpellChecker:
+    checker = SpellChecker()
+    people = [str(person) for entry in REFERENCES.values() for person in entry.persons["author"]]
+    checker.word_frequency.load_words([*own_words(), *re.findall(r"[^\W\d_]+", " ".join(people))])
+    return checker
+
+
+def misspelt(texts, dictionary: SpellChecker) -> list[str]:
+    """One line for each word that neither the dictionary nor tests/words.txt has, and that is no author in the references."""
+    places: dict[str, list[str]] = {}
+    for where, first, text in texts:
+        for found in WORD.finditer(text):
+            word = found[0].replace("’", "'").removesuffix("'s")
+            places.setdefault(word, []).append(f"{where}, line {first + text.count(chr(10), 0, found.start())}")
+    unknown = dictionary.unknown(places)
+    lines = []
+    for word in sorted(places, key=str.lower):
+        if word.lower() in unknown:
+            guess = dictionary.correction(word) if len(lines) < 20 else None
+            meant = f" Is it {guess!r}?" if guess not in (None, word.lower()) else ""
+            lines.append(f"{'; '.join(places[word][:3])}: {word!r} is in no dictionary.{meant}")
+    return lines
+
+
+def test_every_word_is_in_the_dictionary(dictionary):
+    lines = misspelt(prose.texts(), dictionary)
+    assert not lines, "\n".join(
+        [*lines, "If a word is right, add it to tests/words.txt, in its place of the alphabet."]
+    )
+
+
+def test_the_projects_own_words_are_sorted_and_needed():
+    words = own_words()
+    assert words == sorted(set(words), key=str.lower)
+    unknown = SpellChecker().unknown(words)
+    assert [word for word in words if word.lower() not in unknown] == [], (
+        "the dictionary has them: take them out of tests/words.txt"
+    )
+
+
+def test_a_planted_mistake_is_found_where_it_stands(dictionary, tmp_path):
+    page = "# A title\n\nThe `acuracy` is no {term}`recieve <recall>`.\n\n```bash\nmake seperate\n```\n:alt: An occured line.\n"
+    code = '"""A modul for it."""\n\n\ndef f():  # a coment\n    """Retuns it."""\n    return "this is what the reder sees"\n'
+    cell = nbformat.v4.new_markdown_cell('One line.\n\n<p title="acuracy">Two teh lines.</p> See [here](acuracy.md).')
+    drawn = nbformat.v4.new_output("display_data", data={"image/png": "x", "text/plain": "A lien that falls slowlyy."})
+    figure = nbformat.v4.new_code_cell("draw()  # a grah of it", outputs=[drawn])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell, figure]), tmp_path / "a.ipynb")
+    (tmp_path / "a.py").write_text(code)
+    texts = [
+        ("a.md", 1, prose.prose(page)),
+        *prose.of_notebook(tmp_path / "a.ipynb"),
+        *prose.of_code(tmp_path / "a.py"),
+    ]
+    found = misspelt(texts, dictionary)
+    assert [re.fullmatch(r"(.+): '(\w+)' is in no dictionary\..*", line).groups() for line in found] == [
+        ("a.py, line 4", "coment"),
+        ("a.ipynb, cell 1, line 1", "grah"),
+        ("a.py, line 1", "modul"),
+        ("a.md, line 8", "occured"),
+        ("a.md, line 3", "recieve"),
+        ("a.py, line 6", "reder"),
+        ("a.py, line 5", "Retuns"),
+        ("a.ipynb, cell 1, alt text, line 1", "slowlyy"),
+        ("a.ipynb, cell 0, line 3", "teh"),
+    ]
+    assert "Is it 'receive'?" in "".join(found)
+
+
+def test_links_elsewhere_are_well_formed_safe_and_written_in_one_way():
+    found = links.links()
+    assert len(found) > 30
+    ways: dict[str, set[str]] = {}
+    for link, places in found.items():
+        parts = urlsplit(link)
+        assert parts.scheme == "https", f"{places[0]}: {link}: write https"
+        assert re.fullmatch(r"(?:[a-z0-9-]+\.)+[a-z]{2,}", parts.netloc), f"{places[0]}: {link}: no name of a host"
+        assert not re.search(r"//|/\.|utm_|\s", parts.path + parts.query), f"{places[0]}: {link}"
+        plain = parts.netloc.removeprefix("www.") + parts.path.removesuffix("/").removesuffix(".git").lower()
+        ways.setdefault(f"{plain}?{parts.query}#{parts.fragment}", set()).add(link)
+    several = [sorted(way) for way in ways.values() if len(way) > 1]
+    assert several == [], "one page, one address"
+
+
+class Site(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/good" else 404)
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_asking_the_links_gives_one_line_for_each_broken_one(monkeypatch, capsys):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    found = {f"{address}/good": ["README.md"], f"{address}/gone": ["book/b.md", "book/a.md"]}
+    with socket.socket() as closed:  # a port at which nobody listens
+        closed.bind(("127.0.0.1", 0))
+        found[f"http://127.0.0.1:{closed.getsockname()[1]}/"] = ["README.md"]
+        try:
+            lines = links.broken(found)
+        finally:
+            server.shutdown()
+            server.server_close()
+    assert len(lines) == 2 and lines[0].startswith("README.md: http") and lines[0].endswith("/: no answer")
+    assert lines[1].startswith(f"book/a.md, book/b.md: {address}/gone: 404")
+    monkeypatch.setattr(links, "links", lambda: found)
+    for given, said in (
+        ([], "All 3"),
+        (lines, "2 of 3 links did not answer"),
+        ([*lines, lines[0]], "is there a network"),
+    ):
+        monkeypatch.setattr(links, "broken", lambda found, given=given: given)
+        with contextlib.suppress(CourseError) if not given else pytest.raises(CourseError, match=said):
+            links.main()
+        assert given or said in capsys.readouterr().out
+
+
+def test_the_links_of_a_notebook_lead_to_files_of_the_repository():
+    """JupyterLab and GitHub follow them too. Whether an anchor is there, the build of the book says."""
+    followed = 0
+    for path in prose.notebooks():
+        for number, text in enumerate(terms.read(path)):
+            for link in re.findall(r"\]\(([^)\s]+)\)", text):
+                if not re.match(r"https?:|#", link):
+                    followed += 1
+                    assert (path.parent / link.partition("#")[0]).is_file(), f"{path.name}, cell {number}: {link}"
+    assert followed >= 6
+
+
+LINKED = terms.pages()
+
+
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: path.stem)
+def test_a_term_is_linked_to_the_glossary_where_it_first_appears(path):
+    lines = terms.unlinked(path)
+    hint = f"`python -m tools.terms {prose.name(path)}` links them. An everyday use of a word? See FORMS in tools/terms.py."
+    assert not lines, "\n".join([*lines, hint])
+
+
+def test_terms_are_linked_once_where_a_reader_meets_them_first(tmp_path):
+    page = tmp_path / "a.md"
+    page.write_text(
+        '# The corpus\n\nSay "clips", `clips` and [clips](a.md). Clips of a log-mel spectrogram, of a hopper, clips.\n\n'
+        "| epoch | hop |\n|---|---|\n| corpora | hop |\n\nA {term}`BCE <binary cross-entropy>`, binary cross-entropy.\n"
+    )
+    assert [line.rpartition(": ")[2] for line in terms.unlinked(page)] == [
+        "'Clips'",
+        "'log-mel spectrogram'",
+        "'corpora'",
+        "'hop'",
+    ]
+    assert terms.link(page) == 4
+    assert page.read_text() == (
+        '# The corpus\n\nSay "clips", `clips` and [clips](a.md). {term}`Clips <clip>` of a {term}`log-mel spectrogram`, of a '
+        "hopper, clips.\n\n| epoch | hop |\n|---|---|\n| {term}`corpora <corpus>` | {term}`hop` |\n\n"
+        "A {term}`BCE <binary cross-entropy>`, binary cross-entropy.\n"
+    )
+    assert terms.link(page) == 0 and terms.unlinked(page) == []
+
+
+def test_a_notebooks_terms_are_linked_and_its_outputs_stay(tmp_path):
+    new, path = nbformat.v4, tmp_path / "a.ipynb"
+    shown = new.new_output("stream", name="stdout", text="clip\n")
+    cells = [new.new_code_cell("clip", outputs=[shown]), new.new_markdown_cell("A *clip* has\nmel bins. Another clip.")]
+    nbformat.write(new.new_notebook(cells=cells), path)
+    assert terms.unlinked(path) == ["a.ipynb, cell 1, line 1: 'clip'", "a.ipynb, cell 1, line 2: 'mel bins'"]
+    assert terms.link(path) == 2 and terms.link(path) == 0
+    code, text = nbformat.read(path, as_version=4).cells
+    assert (code.source, code.outputs) == ("clip", [shown])
+    assert text.source == (
+        "A *[clip](../book/glossary.md#term-clip)* has\n[mel bins](../book/glossary.md#term-mel-bin). Another clip."
+    )
+    with pytest.raises(CourseError, match=r"b\.ipynb: no such page or notebook"):
+        terms.main([str(tmp_path / "b.ipynb")])
+
+
+def test_every_entry_of_the_glossary_is_used_and_short():
+    used = set().union(*(terms.first_places(terms.read(path)) for path in terms.pages()))
+    glossary = (ROOT / "book/glossary.md").read_text(encoding="utf-8")
+    # Some are met only as a setting or in an output: AdamW, mixed_precision.
+    seen = " ".join(
+        f"{cell.source} {' '.join(str(output.get('data', output.get('text'))) for output in cell.get('outputs', []))}"
+        for path in prose.notebooks()
+        for cell in nbformat.read(path, as_version=4).cells
+    )
+    seen = " ".join([seen, *(path.read_text(encoding="utf-8") for path in terms.pages() if path.suffix == ".md")])
+    seen = seen.replace("_", " ")
+    for group in terms.entries():
+        met = any(re.search(rf"\b{term.replace('-', '[- ]')}s?\b", seen, re.IGNORECASE) for term in group)
+        assert group[0] in used or met, f"book/glossary.md: no page uses {group[0]!r}: take it out, or use it"
+        (said,) = re.findall(rf"^{re.escape(group[-1])}\n((?:  .*\n)+)", glossary, re.MULTILINE)
+        said = re.sub(r"\{cite:p\}`[^`]*`", "", said)
+        assert len(re.findall(r"[.?](?=\s)", said)) <= 4 and len(said.split()) <= 60, f"{group[0]}: say it shorter"
+    listed = [term.lower() for group in terms.entries() for term in group]
+    assert len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize("key", REFERENCES)
+def test_a_reference_says_who_what_when_where_and_leads_there(key):
+    entry = REFERENCES[key]
+    assert entry.persons.get("author"), "no author"
+    assert entry.fields.get("title"), "no title"
+    assert re.fullmatch(r"(?:19|20)\d\d|n\.d\.", entry.fields.get("year", "")), "no year (n.d. if it gives none)"
+    assert {"journal", "booktitle", "institution", "howpublished"} & {*entry.fields}, "no journal, book or publisher"
+    doi, url = entry.fields.get("doi", ""), entry.fields.get("url", "")
+    assert doi or url, "neither a DOI nor an address"
+    assert not doi or re.fullmatch(r"10\.\d{4,9}/[^\s{}]+", doi), doi
+    assert not url or url.startswith("https://"), url
+
+
+def cited() -> dict[str, list[str]]:
+    """The references that pages and notebooks name, with the places: {cite:p}`key`, [Name, year](../book/references.md#key)."""
+    found: dict[str, list[str]] = {}
+    for path in [ROOT / "book/glossary.md", *terms.pages()]:
+        for text in terms.read(path):
+            keys = [key.strip() for one in re.findall(r"\{cite:\w+\}`([^`]+)`", text) for key in one.split(",")]
+            for key in [*keys, *re.findall(r"references\.md#(\w+)\)", text)]:
+                found.setdefault(key, []).append(prose.name(path))
+    return found
+
+
+def test_every_reference_is_cited_and_every_citation_resolves():
+    places = cited()
+    assert not {key: where for key, where in places.items() if key not in REFERENCES}, "no such entry in references.bib"
+    assert set(REFERENCES) - set(places) == set(), "cite them where they are first used, or take them out"
+
+
+def test_a_notebook_names_the_authors_and_the_year_of_what_it_cites():
+    for path in prose.notebooks():
+        for text in terms.read(path):
+            for words, key in re.findall(r"\[([^\]]+)\]\(\.\./book/references\.md#(\w+)\)", text):
+                author = REFERENCES[key].persons["author"][0]
+                name = re.sub(r"[{}]|^The ", "", " ".join([*author.prelast_names, *author.last_names]).replace("{", ""))
+                assert words.startswith(name) and words.endswith(REFERENCES[key].fields["year"]), (
+                    f"{path.name}: {words}"
+                )
+
+
+UV = '''#!{python}
+"""Prints what uv 0.13.9 prints, shortened."""
+import sys
+if {fails}:
+    sys.exit("error: Failed to fetch: `https://index.example.org/simple/scipy/`\\n  Caused by: client error (Connect)")
+if sys.argv[2] == "list":
+    print("""{outdated}""")
+else:
+    target = sys.argv[sys.argv.index("-o") + 1]
+    open(target, "w").write("""{lock}""")
+'''
+OUTDATED = [
+    {"name": "jupyter-book", "version": "1.0.4.post1", "latest_version": "2.1.7", "latest_filetype": "wheel"},
+    {"name": "docutils", "version": "0.21.2", "latest_version": "0.99", "latest_filetype": "wheel"},
+    {"name": "tqdm", "version": "4.70.0", "latest_version": "4.70.1", "latest_filetype": "wheel"},
+    {"name": "pip", "version": "23.2.1", "latest_version": "26.3", "latest_filetype": "wheel"},
+]
+PYLOCK = """
+lock-version = "1.0"
+created-by = "uv"
+requires-python = ">=3.11.7"
+
+[[packages]]
+name = "docutils"
+version = "0.21.2"
+sdist = { url = "https://index.example.org/d.tar.gz", upload-time = 2024-04-23T18:57:18Z, size = 2204444, hashes = { } }
+wheels = [{ url = "https://index.example.org/d.whl", upload-time = 2024-04-23T18:57:14Z, size = 587408, hashes = { } }]
+
+[[packages]]
+name = "jupyter-book"
+version = "1.0.4.post1"
+wheels = [{ url = "https://index.example.org/j.whl", size = 45015, hashes = { } }]
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """A checkout with three pins, and a program in uv's place: `stand_in(fails=False)` returns its path."""
+    pyproject = (
+        '[project]\ndependencies = [\n  # It is another program.\n  "jupyter-book>=1.0.4,<2",\n  "tqdm>=4.66",\n]\n'
+    )
+    (tmp_path / "pyproject.toml").write_text(pyproject)
+    other = "darwin" if sys.platform != "darwin" else "linux"
+    (tmp_path / "requirements.lock").write_text(
+        f"docutils==0.21.2\njupyter-book==1.0.4.post1\nnumpy==0.1 ; sys_platform == '{other}'\ntqdm==4.70.1\n"
+    )
+
+    def make(fails: bool) -> str:
+        program = tmp_path / "uv"
+        outdated = json.dumps(OUTDATED)
+        program.write_text(UV.format(python=sys.executable, fails=fails, outdated=outdated, lock=PYLOCK))
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        return str(program)
+
+    return make
+
+
+def test_the_report_says_how_old_each_pin_is_and_what_holds_it(stand_in, tmp_path):
+    rows = stale.report(tmp_path, stand_in(fails=False), datetime.date(2026, 4, 23))
+    assert [list(row.values())[:4] for row in rows] == [
+        ["docutils", "0.21.2", "0.99", "24 months"],
+        ["jupyter-book", "1.0.4.post1", "2.1.7", "unknown"],
+    ], "tqdm's pin is the newest, pip is no pin"
+    assert re.search(r"\bmyst-parser needs .*<0\.", rows[0]["held by"])
+    assert re.fullmatch(r"pyproject\.toml: .*<2.* \(It is another program\.\)", rows[1]["held by"])
+
+
+def test_the_report_is_a_table_with_a_reminder(stand_in, tmp_path, monkeypatch, capsys):
+    rows = stale.report(tmp_path, stand_in(fails=False))
+    monkeypatch.setattr(stale, "report", lambda: rows)
+    stale.main()
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split() == ["package", "pinned", "newest", "age", "held", "by"] and said[2].startswith(
+        "jupyter-book "
+    )
+    assert "2 pins of this system" in said[4] and "uv pip compile" in "".join(said)
+
+
+def test_without_a_network_the_report_is_one_line_that_names_no_host(stand_in, tmp_path):
+    with pytest.raises(CourseError) as caught:
+        stale.report(tmp_path, stand_in(fails=True))
+    assert str(caught.value) == "The package index did not answer. Check the network, then run `make stale` again."
+    with pytest.raises(CourseError, match=r"nowhere: not there\. Run `make setup`"):
+        stale.report(tmp_path, str(tmp_path / "nowhere"))
+
+
+def test_every_upper_bound_says_why():
+    ranges = stale.limits(ROOT / "pyproject.toml")
+    assert {"torch", "jupyter-book"} <= set(ranges)
+    for requirement, reason in ranges.values():
+        assert isinstance(requirement, Requirement)
+        if any(one.operator in ("<", "<=", "==", "~=", "!=") for one in requirement.specifier):
+            assert len(reason.split()) >= 4, f"pyproject.toml: {requirement}: say above it why newer ones will not do"
+
+
+def test_the_workflow_runs_what_contributing_says_it_runs():
+    said = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["test"]
+    for step in job["steps"]:
+        if "run" in step:
+            assert f"`{step['run'].removeprefix('.venv/bin/')}`" in said, step["run"]
+    for version in job["strategy"]["matrix"]["python"]:
+        assert version in said

@@ -1,0 +1,485 @@
+"""Explanations that are checked against what is known: a network that looks at known places, clips that are known, planted labels."""
+
+import base64
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+import torch.nn.functional as F
+from bs4 import BeautifulSoup
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from spokendigits import listen, plots
+from spokendigits.classifier import Classifier, create
+from spokendigits.clips import make_clips
+from spokendigits.corpora import fsdd
+from spokendigits.errors import CourseError
+from spokendigits.evaluation import PROBABILITIES, confusions, mistakes, predict
+from spokendigits.intervals import accuracy
+from spokendigits.recipe import Recipe
+from spokendigits.splits import split
+from spokendigits.topics import explain
+from spokendigits.training import train
+
+NARROW = {"sample_rate": 8000, "window": 512, "hop": 256, "f_max": 4000.0}  # all that FSDD has
+
+
+@pytest.fixture(scope="module")
+def trained(fsdd_root, tmp_path_factory):
+    """A small classifier of real recordings, its clips, corpus and split, and its predictions for the held-out part."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPOKENDIGITS_HOME", str(tmp_path_factory.mktemp("home")))
+        corpus = fsdd.read(fsdd_root).part(takes=10)
+        small = {"backbone": "test_resnet.r160_in1k", "weights": "none", "takes": None, "n_mels": 32}
+        changes = {"epochs": 6, "batch_size": 16, "learning_rate": 0.003}
+        recipe = Recipe.preset("fast").but(**small, **changes, **NARROW)
+        clips = make_clips(corpus, recipe, progress=False)
+        parts = split(corpus, "random", 5, 0)
+        classifier = train(recipe, corpus, clips, parts, tmp_path_factory.mktemp("run"), progress=False).cpu()
+        table = predict(classifier, clips, corpus, parts.validation, progress=False)
+    assert 0.7 < accuracy(table) < 1, "the tests below need a classifier that has learned, and some mistakes"
+    return classifier, clips, corpus, parts, table
+
+
+class Windows(nn.Module):
+    """A backbone whose evidence for digit k is brightness in one window, at row k // 5 and column k % 5 of ten."""
+
+    feature_info = [{"module": "stage", "reduction": 4, "num_chs": 10}]
+
+    def __init__(self, shape: tuple[int, int]):
+        super().__init__()
+        seen = torch.zeros(1, 10, *shape)
+        for digit in range(10):
+            seen[0, digit, places(digit, shape)[0], places(digit, shape)[1]] = 1
+        brightness = nn.Conv2d(1, 10, 3, stride=4, padding=1)
+        nn.init.constant_(brightness.weight, 1 / 9)
+        nn.init.constant_(brightness.bias, 100.0)  # decibels: above 0 wherever there is more than silence
+        self.stage = nn.Sequential(brightness, nn.ReLU(), Seen(seen))
+        self.fc = nn.Linear(10, 10)
+        nn.init.eye_(self.fc.weight)
+
+    def forward(self, picture):
+        return self.fc(self.stage(picture).mean(dim=(2, 3)))
+
+
+class Seen(nn.Module):
+    def __init__(self, mask):
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, maps):
+        return maps * self.mask
+
+
+def places(digit: int, shape: tuple[int, int]) -> tuple[int, int]:
+    """The one position of digit `digit` in a map of `shape`."""
+    return shape[0] * (1 + 2 * (digit // 5)) // 4, shape[1] * (1 + 2 * (digit % 5)) // 10
+
+
+@pytest.fixture
+def windows(recipe):
+    """The classifier with windows, noise to look at, and the position of each digit's window."""
+    shape = (recipe.n_mels // 4, -(-recipe.frames // 4))
+    audio = torch.randn(10, recipe.samples, generator=torch.Generator().manual_seed(0)) / 10
+    return Classifier(recipe, Windows(shape)), audio, [places(digit, shape) for digit in range(10)]
+
+
+def energy(classifier, audio, digits):
+    """What a map would be that ignores the network: the picture itself."""
+    with torch.no_grad():
+        picture = classifier.frontend(torch.as_tensor(audio))[:, 0].numpy()
+    return (picture - picture.min()) / np.ptp(picture)
+
+
+class TestGradCam:
+    def test_points_to_where_the_evidence_is_and_nowhere_else(self, windows):
+        classifier, audio, at = windows
+        maps = explain.grad_cam(classifier, audio, torch.arange(10))
+        assert maps.shape == (10, classifier.recipe.n_mels, classifier.recipe.frames) and maps.dtype == np.float32
+        for one, (row, column) in zip(maps, at, strict=True):
+            assert np.unravel_index(one.argmax(), one.shape) == (4 * row, 4 * column) and one.max() == 1
+            far = one.copy()
+            far[4 * row - 3 : 4 * row + 4, 4 * column - 3 : 4 * column + 4] = 0
+            assert far.max() == 0
+
+    def test_is_about_the_digit_asked_for(self, windows):
+        classifier, audio, at = windows
+        maps = explain.grad_cam(classifier, audio[[0, 0]], np.array([2, 9]))
+        assert [np.unravel_index(one.argmax(), one.shape) for one in maps] == [
+            (4 * row, 4 * column) for row, column in (at[2], at[9])
+        ]
+
+    def test_without_evidence_the_map_is_empty(self, windows):
+        classifier, audio, _ = windows
+        nn.init.constant_(classifier.backbone.fc.weight, -1.0)
+        assert not explain.grad_cam(classifier, audio[:1], np.array([4])).any()
+
+    @pytest.mark.parametrize("backbone", ["resnet10t", "resnet18", "resnet50", "mobilenetv3_small_100"])
+    def test_works_for_the_backbones_of_the_course_and_leaves_them_as_they_were(self, backbone, recipe):
+        classifier = create(recipe.but(backbone=backbone))
+        classifier.backbone.train()
+        classifier.frontend.eval()
+        before = {name: value.clone() for name, value in classifier.state_dict().items()}
+        audio = np.random.default_rng(0).integers(-9000, 9000, (2, recipe.samples)).astype(np.int16)
+        with torch.inference_mode():  # as the course's notebooks do
+            maps = explain.grad_cam(classifier, audio, pd.Series([3, 8], index=[7, 7]))
+        assert maps.shape == (2, recipe.n_mels, recipe.frames) and maps.min() >= 0 and maps.max() <= 1
+        assert classifier.backbone.training and not classifier.frontend.training
+        assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+        for module in classifier.modules():
+            assert not (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+        assert all(parameter.grad is None and parameter.requires_grad for parameter in classifier.parameters())
+
+    def test_takes_the_last_stage_that_has_positions_enough(self):
+        backbone = create(Recipe.preset("fast").but(backbone="resnet10t", weights="none")).backbone
+        assert explain._stage(backbone, (64, 44)) == (backbone.layer3, 16, (4, 3))
+        assert explain._stage(backbone, (32, 44))[0] is backbone.layer2
+        assert explain._stage(backbone, (256, 256))[0] is backbone.layer4
+
+    def test_a_backbone_without_pictures_says_so(self, windows):
+        classifier, audio, _ = windows
+        classifier.backbone.stage = nn.Sequential(classifier.backbone.stage, nn.Flatten(2))
+        classifier.backbone.forward = lambda picture: classifier.backbone.stage(picture).mean(dim=2)
+        with pytest.raises(CourseError, match="convolutional backbone"):
+            explain.grad_cam(classifier, audio, torch.arange(10))
+
+    def test_what_it_marks_counts(self, trained):
+        """With the marked places blotted out, a real network's answer suffers more than with others blotted out."""
+        classifier, clips, _, _, table = trained
+        right = table[table["digit"] == table["predicted"]]
+        digits = torch.from_numpy(right["digit"].to_numpy().copy())
+        audio = clips.read(right["clip"].to_numpy())
+        with torch.no_grad():
+            picture = classifier.frontend(torch.from_numpy(audio))
+        maps = torch.from_numpy(explain.grad_cam(classifier, audio, digits))
+
+        def answer(marked: torch.Tensor | None) -> float:
+            shown = picture
+            if marked is not None:
+                fifth = marked.flatten(1).argsort(dim=1)[:, -marked[0].numel() // 5 :]
+                mean = picture.mean(dim=(1, 2, 3))[:, None].expand(-1, fifth.shape[1])
+                shown = picture.flatten(1).scatter(1, fifth, mean).view_as(picture)
+            with torch.no_grad():
+                return classifier.backbone(shown)[torch.arange(len(digits)), digits].mean().item()
+
+        elsewhere = maps.roll(maps.shape[2] // 2, dims=2)
+        assert answer(None) - answer(maps) > 1.3 * (answer(None) - answer(elsewhere))
+
+
+class TestSanity:
+    def test_maps_change_with_the_weights(self, trained):
+        classifier, clips, _, _, table = trained
+        before = {name: value.clone() for name, value in classifier.state_dict().items()}
+        audio, digits = clips.read(table["clip"].to_numpy()[:32]), table["predicted"][:32]
+        state = torch.get_rng_state()
+        found = explain.cam_sanity(classifier, audio, digits)
+        assert list(found["stage"]) == ["fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1"]
+        assert (found["correlation"].iloc[1:].abs() < 0.5).all(), found
+        assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+        assert torch.equal(torch.get_rng_state(), state), "the caller's random numbers stay as they were"
+        pd.testing.assert_frame_equal(found, explain.cam_sanity(classifier, audio, digits))
+        assert not found.equals(explain.cam_sanity(classifier, audio, digits, seed=1))
+
+    def test_a_map_that_ignores_the_network_is_found_out(self, trained):
+        classifier, clips, _, _, table = trained
+        audio = clips.read(table["clip"].to_numpy()[:8])
+        found = explain.cam_sanity(classifier, audio, table["digit"][:8], cam=energy)
+        assert (found["correlation"] > 0.99).all()
+
+    def test_parts_lose_what_they_learned_one_after_another(self, trained):
+        classifier, *_ = trained
+        own = classifier.backbone.state_dict()
+        lost = []
+        for stage, changed in explain._cascade(classifier, 0):
+            other = changed.backbone.state_dict()
+            lost.append({name.split(".")[0] for name in own if not torch.equal(own[name], other[name])})
+            assert stage in lost[-1]
+        assert [len(names) for names in lost] == list(range(1, 8)), "each one more than before, until all are lost"
+        last = explain.randomised(classifier).backbone.state_dict()
+        assert all(torch.equal(value, other[name]) for name, value in last.items())
+
+    def test_a_map_without_any_order_correlates_with_nothing(self):
+        assert explain._rank_correlation(np.zeros((4, 4)), np.arange(16.0).reshape(4, 4)) == 0
+
+
+class TestEmbeddings:
+    def test_are_the_features_before_the_last_layer_in_the_order_asked_for(self, trained):
+        classifier, clips, corpus, *_ = trained
+        rows = np.array([400, 3, 77, 3])
+        classifier.train()
+        found = explain.embeddings(classifier, clips, corpus, rows, batch_size=3, progress=False)
+        assert classifier.training, "the mode is given back"
+        classifier.eval()
+        assert found.dtype == np.float32 and np.allclose(found[1], found[3], atol=1e-4)
+        with torch.inference_mode():
+            logits = classifier(torch.from_numpy(clips.read(rows)))
+            assert torch.allclose(classifier.backbone.fc(torch.from_numpy(found)), logits, atol=1e-3)
+        none = explain.embeddings(classifier, clips, corpus, rows[:0], progress=False)
+        assert none.shape == (0, found.shape[1])
+
+    def test_a_clip_is_nearest_to_itself_and_then_to_its_digit(self, trained):
+        classifier, clips, corpus, parts, _ = trained
+        training = explain.embeddings(classifier, clips, corpus, parts.train, progress=False)
+        places, distances = explain.nearest(training[100:105], training, k=2)
+        assert list(places[:, 0]) == list(range(100, 105)) and np.allclose(distances[:, 0], 0, atol=1e-5)
+        held_out = explain.embeddings(classifier, clips, corpus, parts.validation, progress=False)
+        near = parts.train[explain.nearest(held_out, training)[0]]
+        digit = corpus.table["digit"].to_numpy()
+        agree = (digit[near] == digit[parts.validation][:, None]).mean()
+        assert agree > 0.7
+        shifted = (digit[near] == np.roll(digit[parts.validation], 13)[:, None]).mean()
+        assert shifted < 0.3, "labels of other clips must not agree"
+
+    def test_nearest_agrees_with_cosines_by_hand(self):
+        random = np.random.default_rng(0)
+        held_out, training = random.normal(size=(4, 6)), random.normal(size=(9, 6))
+        places, distances = explain.nearest(held_out, training, 3)
+        for one, near, far in zip(held_out, places, distances, strict=True):
+            cosine = training @ one / np.linalg.norm(training, axis=1) / np.linalg.norm(one)
+            assert list(near) == list(np.argsort(-cosine)[:3]) and np.allclose(far, 1 - cosine[near])
+        assert explain.nearest(held_out[:0], training)[0].shape == (0, 3)
+        with pytest.raises(CourseError, match="Ask for fewer"):
+            explain.nearest(held_out, training[:2])
+
+    def test_neighbours_tell_a_wrong_label_and_no_clip_speaks_for_itself(self):
+        random = np.random.default_rng(0)
+        digits = np.repeat(np.arange(10), 30)
+        embedded = np.eye(10, 20)[digits] + 0.1 * random.normal(size=(300, 20))
+        labels = digits.copy()
+        labels[[3, 50, 299]] = 7, 0, 1
+        said = explain.by_neighbours(embedded, labels, k=10)
+        assert np.allclose(said.sum(axis=1), 1) and (said.argmax(axis=1) == digits).all()
+        assert said[[3, 50, 299], [7, 0, 1]].max() < 0.15, "its own wrong label has no weight"
+        # Nearer ones count more: by hand, in a plane.
+        angles = np.radians([0, 10, 20, 40])
+        plane = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        near, far = 1 - np.cos(np.radians([10, 20]))
+        expected = np.array([1 / near, 1 / far]) / (1 / near + 1 / far)
+        assert np.allclose(explain.by_neighbours(plane, np.array([5, 1, 2, 3]), k=2)[0, 1:3], expected)
+        # Copies of a clip lie at no distance, and one of them may be found in its own place.
+        copies = explain.by_neighbours(np.ones((30, 4)), np.arange(30) % 10, k=5)
+        assert np.isfinite(copies).all() and np.allclose(copies.sum(axis=1), 1)
+
+    def test_the_map_keeps_together_what_points_the_same_way(self):
+        random = np.random.default_rng(0)
+        centres = np.repeat(np.eye(3, 20), 15, axis=0)
+        vectors = centres + 0.05 * random.normal(size=(45, 20))
+        points = explain.embedding_map(vectors)
+        apart = np.linalg.norm(points[:, None] - points, axis=2) + np.diag(np.full(45, np.inf))
+        assert (apart.argmin(axis=1) // 15 == np.arange(45) // 15).all()
+        assert np.array_equal(points, explain.embedding_map(vectors * 2.0 ** random.integers(-5, 5, (45, 1))))
+        assert explain.embedding_map(vectors[:5]).shape == (5, 2)
+        with pytest.raises(CourseError, match="5 or more"):
+            explain.embedding_map(vectors[:4])
+
+
+@pytest.fixture(scope="module")
+def word_pictures(fsdd_root, tmp_path_factory):
+    """All of FSDD as one vector a clip, its mel picture stretched to one length, and the corpus: for a quick classifier."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPOKENDIGITS_HOME", str(tmp_path_factory.mktemp("home")))
+        corpus = fsdd.read(fsdd_root)
+        recipe = Recipe.preset("fast").but(**NARROW, n_mels=32, weights="none", backbone="resnet10t")
+        clips = make_clips(corpus, recipe, progress=False)
+        frontend = create(recipe).frontend
+        frames = np.ceil(clips.lengths.clip(max=recipe.samples) / recipe.hop).astype(int).clip(2)
+        with torch.inference_mode():
+            pictures = frontend(torch.from_numpy(clips.read(np.arange(len(corpus)))))
+            words = [
+                F.interpolate(picture[None, ..., :length], (24, 12), mode="bilinear", antialias=True).flatten()
+                for picture, length in zip(pictures, frames, strict=True)
+            ]
+    words = torch.stack(words)
+    return (words - words.mean(dim=1, keepdim=True)).numpy(), corpus
+
+
+def out_of_sample(words: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
+    """A predictions table of a quick classifier, each row predicted by a fold that did not train on it."""
+    quick = make_pipeline(StandardScaler(), PCA(40, random_state=0), QuadraticDiscriminantAnalysis(reg_param=0.1))
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    chances = cross_val_predict(quick, words, table["digit"], cv=folds, method="predict_proba")
+    out = table.assign(clip=np.arange(len(table)), predicted=chances.argmax(axis=1))
+    out[PROBABILITIES] = chances / chances.sum(axis=1, keepdims=True)
+    return out
+
+
+class TestLabels:
+    def test_planted_errors_come_first(self, word_pictures):
+        words, corpus = word_pictures
+        random = np.random.default_rng(0)
+        table, planted = corpus.table.copy(), random.choice(len(corpus), 20, replace=False)
+        truth = table["digit"].copy()
+        table.loc[planted, "digit"] = (truth[planted] + random.integers(1, 10, 20)) % 10
+        found = explain.label_candidates(out_of_sample(words, table))
+        assert list(found.columns[:3]) == ["rank", "quality", "suggested"] and len(found) == len(table)
+        assert list(found["rank"]) == list(range(1, len(table) + 1)) and found["quality"].is_monotonic_increasing
+        rank = found.set_index("clip")["rank"]
+        assert (rank[planted] <= 20).sum() >= 13 and (rank[planted] <= 60).sum() >= 18
+        suggested = found.set_index("clip")["suggested"]
+        assert (suggested[planted] == truth[planted]).mean() >= 0.9
+        assert (found["suggested"] != found["digit"]).all(), "a suggestion is another digit"
+
+    def test_the_reported_errors_of_fsdd_are_among_the_candidates(self, word_pictures):
+        words, corpus = word_pictures
+        found = explain.label_candidates(out_of_sample(words, corpus.table))
+        ranks = explain.reported_ranks(found)
+        assert list(ranks.index) == list(explain.REPORTED)
+        assert (ranks <= 100).all(), ranks
+        paths = found.set_index("rank")["path"]
+        assert [paths[rank].split("/")[-1] for rank in ranks] == [f"{name}.wav" for name in explain.REPORTED]
+        ranks = explain.reported_ranks(found[~found["path"].str.contains("6_nicolas_8.wav")])
+        assert ranks.isna().tolist() == [False, False, True]
+
+    def test_labels_that_belong_to_other_clips_are_refused(self, trained):
+        *_, table = trained
+        shifted = table.assign(digit=np.roll(table["digit"], 13))
+        with pytest.raises(CourseError, match=r"agree with only \d+% of the labels"):
+            explain.label_candidates(shifted)
+
+    def test_what_a_table_can_show_is_checked(self, trained):
+        *_, table = trained
+        with pytest.raises(CourseError, match=f"1 clip.* occur twice, {table['path'][5]}"):
+            explain.label_candidates(pd.concat([table, table.iloc[[5]]]))
+        with pytest.raises(CourseError, match="lacks p3"):
+            explain.label_candidates(table.drop(columns="p3"))
+        with pytest.raises(CourseError, match="no numbers"):
+            explain.label_candidates(table.assign(p3=np.nan))
+
+    def test_a_table_without_some_digit_is_ranked_too(self, trained):
+        *_, table = trained
+        some = table[~table["digit"].isin([0, 9])]
+        assert list(explain.label_candidates(some)["clip"].sort_values()) == list(some["clip"].sort_values())
+
+
+def heard(tag) -> tuple[np.ndarray, int]:
+    return soundfile.read(io.BytesIO(base64.b64decode(tag["src"].split(",")[1])), dtype="int16")
+
+
+def check_plain(page: str) -> None:
+    """Nothing that JupyterLab takes out of a notebook that it did not run itself, or that would come from elsewhere."""
+    soup = BeautifulSoup(page, "html.parser")
+    known = "div figure figcaption img audio strong span p table caption tr th td details summary"
+    assert {tag.name for tag in soup.find_all(True)} <= set(known.split())
+    assert not soup.select("[id], [onclick], [href]")
+    assert all(
+        tag["src"].startswith(("data:image/png;base64,", "data:audio/flac;base64,")) for tag in soup.select("[src]")
+    )
+    for image in soup.find_all("img"):
+        assert len(image["alt"]) > 40
+
+
+class TestCards:
+    def test_a_card_shows_and_plays_its_own_clip_and_its_neighbours(self, trained):
+        classifier, clips, corpus, parts, table = trained
+        worst = mistakes(table).head(8)
+        embedded = explain.embeddings(classifier, clips, corpus, np.arange(len(corpus)), progress=False)
+        places, distances = explain.nearest(embedded[worst["clip"]], embedded[parts.train])
+        page = listen.error_cards(classifier, clips, corpus, worst, parts.train[places], distances).data
+        check_plain(page)
+        assert len(page) < 1.5e6
+        cards = BeautifulSoup(page, "html.parser").div.find_all("div", recursive=False)
+        assert len(cards) == len(worst)
+        for card, (_, row), near, far in zip(cards, worst.iterrows(), parts.train[places], distances, strict=True):
+            sounds, images = card.find_all("audio"), card.find_all("img")
+            assert len(sounds) == len(images) == 4
+            for sound, image, clip in zip(sounds, images, [row["clip"], *near], strict=True):
+                samples, rate = heard(sound)
+                whole = clips.audio[clip]
+                assert rate == clips.sample_rate and np.array_equal(samples, whole[: len(samples)])
+                assert not whole[len(samples) :].any(), "only padding is left out"
+                speaker = corpus.table["speaker"][clip]
+                assert f"speaker {speaker}" in sound["aria-label"] and f"speaker {speaker}" in image["alt"]
+            captions = [caption.get_text() for caption in card.find_all("figcaption")]
+            assert captions[0].startswith(f"said {row['digit']}, read as {row['predicted']}, speaker {row['speaker']}")
+            for caption, clip, distance in zip(captions[1:], near, far, strict=True):
+                assert caption.startswith(f"{corpus.table['digit'][clip]}, ") and f"{distance:.2f}" in caption
+            text = card.get_text(" ")
+            for digit, mark in ((row["digit"], "said"), (row["predicted"], "read")):
+                assert f"{digit} {mark} {row[f'p{digit}']:.2f}" in text
+
+    def test_pictures_are_those_the_network_sees(self, trained):
+        from matplotlib import colormaps, image
+
+        classifier, clips, _, _, table = trained
+        row = int(table["clip"][0])
+        shown = image.imread(io.BytesIO(base64.b64decode(listen._picture(classifier, clips, row))))[..., :3]
+        with torch.no_grad():
+            mel = classifier.frontend(torch.from_numpy(clips.read(np.array([row]))))[0, 0].numpy()[::-1]
+        expected = colormaps["magma"]((mel - mel.min()) / np.ptp(mel))[..., :3]
+        assert shown.shape == expected.shape and np.abs(shown - expected).max() < 0.03
+
+    def test_synthetic_speech_says_so_and_names_are_escaped(self, trained):
+        classifier, clips, corpus, parts, table = trained
+        other = replace(corpus, table=corpus.table.assign(speaker='<b>"x'), synthetic=True)
+        page = listen.error_cards(classifier, clips, other, table.head(2), parts.train[:4].reshape(2, 2)).data
+        check_plain(page)
+        sounds = BeautifulSoup(page, "html.parser").find_all("audio")
+        assert len(sounds) == 6 and all(sound["aria-label"].endswith('speaker <b>"x, synthetic') for sound in sounds)
+
+    def test_without_mistakes_it_says_so(self, trained):
+        classifier, clips, corpus, _, table = trained
+        assert "No mistakes" in listen.error_cards(classifier, clips, corpus, table.head(0), np.empty((0, 3), int)).data
+
+    def test_the_matrix_opens_into_the_clips_of_its_cells(self, trained):
+        classifier, clips, corpus, _, table = trained
+        # More than `most` in one cell, and a digit of which no clip is there.
+        table = table[table["digit"] != 5].copy()
+        table.loc[table.index[table["digit"] == 2][:5], "predicted"] = 7
+        page = listen.confusion_clips(classifier, clips, corpus, table, most=2).data
+        check_plain(page)
+        soup = BeautifulSoup(page, "html.parser")
+        counts = confusions(table)
+        rows = [row for row in soup.find_all("tr") if row.find("th", scope="row")]
+        assert [[int(cell.get_text()) for cell in row.find_all("td")] for row in rows] == counts.to_numpy().tolist()
+        kinds = {
+            (said, read): counts.loc[said, read]
+            for said in range(10)
+            for read in range(10)
+            if said != read and counts.loc[said, read]
+        }
+        opened = soup.find_all("details")
+        assert len(opened) == len(kinds) and not any(one.has_attr("open") for one in opened)
+        for one, ((said, read), number) in zip(opened, kinds.items(), strict=True):
+            assert one.summary.get_text().startswith(f"{said} read as {read}: {number} clip")
+            there = mistakes(table).query("digit == @said and predicted == @read")["clip"][:2]
+            sounds = one.find_all("audio")
+            assert len(sounds) == len(there)
+            for sound, clip in zip(sounds, there, strict=True):
+                samples, _ = heard(sound)
+                assert np.array_equal(samples, clips.audio[clip][: len(samples)])
+        assert "2 read as 7" in page and ", the worst 2 here" in page
+        right = table.assign(predicted=table["digit"])
+        assert "<details" not in listen.confusion_clips(classifier, clips, corpus, right).data
+
+
+class TestFigures:
+    def test_say_what_they_show(self, windows, trained):
+        *_, table = trained
+        random = np.random.default_rng(0)
+        shown = plots.embedding_map(random.normal(size=(len(table), 2)), table, "Test")._repr_mimebundle_()
+        assert f"{len(mistakes(table))} misread clips are ringed" in shown["text/plain"]
+        grouped = table["digit"].to_numpy()[:, None] * 100 + random.normal(size=(len(table), 2))
+        shown = plots.embedding_map(grouped, table, "Test")._repr_mimebundle_()
+        assert "100% lie next to a clip of the same digit" in shown["text/plain"]
+        classifier, audio, at = windows
+        with torch.no_grad():
+            pictures = classifier.frontend(audio[:2])[:, 0].numpy()
+        maps = {
+            "trained": explain.grad_cam(classifier, audio[:2], torch.tensor([0, 7])),
+            "random": np.zeros_like(pictures),
+        }
+        alt = plots.cams(pictures, maps, ["one", "two"], classifier.recipe)._repr_mimebundle_()["text/plain"]
+        second = 4 * at[7][1] * classifier.recipe.hop / classifier.recipe.sample_rate
+        assert f"two (trained: strongest at {second:.2f} s, mel bin {4 * at[7][0]}, random: nothing)" in alt
+        check = pd.DataFrame({"stage": ["fc", "conv1"], "correlation": [0.4, -0.1]})
+        alt = plots.cam_sanity({"Grad-CAM": check})._repr_mimebundle_()["text/plain"]
+        assert "Grad-CAM: 0.40 after the last part, -0.10 after all" in alt
