@@ -1,13 +1,12 @@
 """Reading audio, and the array of clips: right samples, made once, nothing half-made."""
 
 import os
-from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import soxr
 
 from spokendigits import clips as module
 from spokendigits.clips import fit, make_clips, read_audio
@@ -21,34 +20,13 @@ def tone(seconds=0.5, rate=22_050, hertz=440.0):
     return 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
 
 
-@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
-def test_resampling_keeps_the_tone(rate, tmp_path):
+@pytest.mark.parametrize("rate", [8_000, 44_099, 48_000])
+def test_a_recording_is_resampled_whole(rate, tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(rate=rate), rate)
     audio = read_audio(tmp_path / "a.wav", 22_050)
     assert audio.dtype == np.float32 and abs(len(audio) - 11_025) <= 1
-    peak = np.abs(np.fft.rfft(audio)).argmax() * 22_050 / len(audio)
-    assert abs(peak - 440) < 3
-
-
-@pytest.mark.parametrize("rate", [8_000, 44_099, 44_100, 48_000])
-def test_resampling_is_that_of_soxr(rate, tmp_path):
-    random = np.random.default_rng(0)
-    for samples in (1, 2, 3, 1_000, 20_001, 20_002, 20_003):
-        sound = random.uniform(-1, 1, samples).astype(np.float32)
-        soundfile.write(tmp_path / "a.wav", sound, rate, subtype="FLOAT")
-        audio, expected = read_audio(tmp_path / "a.wav", 22_050), soxr.resample(sound, rate, 22_050)
-        assert len(audio) == len(expected)
-        assert np.allclose(audio[20:], expected[20:], atol=1e-5), "all but where soxr starts"
-
-
-@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
-def test_a_recording_that_starts_loud_is_resampled_from_its_first_sample_on(rate, tmp_path):
-    loud = 0.9 * np.sign(tone(rate=rate, hertz=1_000) + 0.1)
-    silence = np.zeros(rate // 10)
-    soundfile.write(tmp_path / "a.wav", loud, rate, subtype="FLOAT")
-    soundfile.write(tmp_path / "later.wav", np.concatenate([silence, loud]), rate, subtype="FLOAT")
-    later = read_audio(tmp_path / "later.wav", 22_050)[2_205:]
-    assert np.allclose(read_audio(tmp_path / "a.wav", 22_050), later, atol=1e-5)
+    assert abs(np.abs(np.fft.rfft(audio)).argmax() * 22_050 / len(audio) - 440) < 3
+    assert np.abs(audio[-1_000:]).max() > 0.4, "to its end"
 
 
 def test_stereo_is_averaged_and_eight_bits_are_read(tmp_path):
@@ -98,11 +76,6 @@ def pipe(path):
     path.write_bytes(data)
 
 
-def test_a_wav_written_to_a_pipe_is_no_cut_one(tmp_path):
-    pipe(tmp_path / "pipe.wav")
-    assert len(read_audio(tmp_path / "pipe.wav", 22_050)) == 11_025
-
-
 def corpus_of(folder):
     """All files of a folder as a corpus."""
     paths = sorted(path.name for path in folder.iterdir())
@@ -110,70 +83,37 @@ def corpus_of(folder):
     return Corpus("files", folder, table, "Files", "none", "made by the tests")
 
 
-def test_each_bad_file_is_told_of_in_the_same_words_when_clips_are_made(tmp_path, recipe):
-    (tmp_path / "files").mkdir()
-    for name in bad_files(tmp_path / "files"):
-        path = tmp_path / "files" / f"{name}.wav"
-        with pytest.raises(CourseError) as expected:
-            read_audio(path, 22_050)
-        if path.exists():
-            corpus = corpus_of(tmp_path / "files")
-            alone = replace(corpus, table=corpus.table[corpus.table["path"] == path.name])
-            with pytest.raises(CourseError, match="1 of 1 files cannot be used") as caught:
-                make_clips(alone, recipe, progress=False)
-            assert str(expected.value) in str(caught.value)
-
-
 def odd_files(folder):
-    """Files of many kinds, all of them loud to their very ends: a silence too short between two would be heard."""
+    """Files of many kinds, rates and lengths."""
     random = np.random.default_rng(0)
-    for number, seconds in enumerate((0.02, 0.5, 1.7, 0.3)):
-        for rate in (8_000, 16_000, 22_050, 32_000, 44_099, 44_100, 48_000):
-            noise = random.choice([-1.0, 1.0], int(seconds * rate)) * random.uniform(0.9, 1)
-            soundfile.write(folder / f"{rate}_{number}.wav", noise, rate, subtype="PCM_16")
-            soundfile.write(folder / f"{rate}_{number}_float.wav", noise, rate, subtype="FLOAT")
-            soundfile.write(folder / f"{rate}_{number}_stereo.wav", np.stack([noise, -noise / 3], 1), rate)
+    for seconds in (0.02, 0.5, 1.7):
+        for rate in (8_000, 22_050, 44_099, 48_000):
+            noise = random.uniform(-1, 1, int(seconds * rate))
+            soundfile.write(folder / f"{rate}_{seconds}.wav", noise, rate, subtype="PCM_16")
+            soundfile.write(folder / f"{rate}_{seconds}_float.wav", noise, rate, subtype="FLOAT")
+            soundfile.write(folder / f"{rate}_{seconds}_stereo.wav", np.stack([noise, -noise / 3], 1), rate)
     soundfile.write(folder / "lossless.flac", noise, rate)
     soundfile.write(folder / "one.wav", np.ones(1), 48_000)
-    soundfile.write(folder / "big.wav", random.uniform(-1, 1, 7 * 48_000), 48_000)
     soundfile.write(folder / "eight.wav", noise, 48_000, subtype="PCM_U8")
     soundfile.write(folder / "extensible.wav", noise, 48_000, subtype="PCM_16", format="WAVEX")
-    for name, text in (("titled", b"a digit."), ("tricky", b"data\2\0\0\0..")):
-        soundfile.write(folder / f"{name}.wav", noise, 48_000, subtype="PCM_16")
-        data = (folder / f"{name}.wav").read_bytes()
-        chunk = b"note" + len(text).to_bytes(4, "little") + text
-        (folder / f"{name}_before.wav").write_bytes(data[:36] + chunk + data[36:])
-        (folder / f"{name}_behind.wav").write_bytes(data + chunk)
     pipe(folder / "pipe.wav")
 
 
-def test_clips_hold_what_is_read_from_each_file_alone(tmp_path, recipe):
+def test_clips_hold_what_is_read_from_each_file_alone(tmp_path, recipe, monkeypatch):
     (tmp_path / "files").mkdir()
     odd_files(tmp_path / "files")
-    corpus = corpus_of(tmp_path / "files")
-    clips = make_clips(corpus, recipe, progress=False)
+    paths = sorted(path.name for path in (tmp_path / "files").iterdir())
+    table = pd.DataFrame({"path": paths, "digit": 0, "speaker": "s", "take": range(len(paths))})
+    corpus = Corpus("files", tmp_path / "files", table, "Files", "none", "made by the tests")
+    monkeypatch.setattr(module, "BATCH", 7)  # the last one is not full
+    clips = make_clips(corpus, recipe, threads=5, progress=False)
+    assert clips.audio.shape == (len(corpus), 22_050) and clips.audio.dtype == np.int16
     for row in range(len(corpus)):
         audio = read_audio(corpus.file(row), 22_050)
         expected = np.clip(np.rint(fit(audio, recipe.samples) * 32768), -32768, 32767)
         assert clips.lengths[row] == len(audio), corpus.file(row).name
-        assert np.abs(clips.audio[row] - expected).max() <= 1, corpus.file(row).name
-
-
-def test_only_whole_plain_wavs_are_read_without_libsndfile(tmp_path):
-    for name, rate in (("low", 8_000), ("high", 48_000)):
-        soundfile.write(tmp_path / f"{name}.wav", tone(rate=rate), rate, subtype="PCM_16")
-        found, audio = module._plain_wav(tmp_path / f"{name}.wav")
-        assert found == rate and np.array_equal(audio, soundfile.read(tmp_path / f"{name}.wav", dtype="int16")[0])
-    (tmp_path / "odd").mkdir()
-    soundfile.write(tmp_path / "odd" / "stereo.wav", np.zeros((100, 2)), 22_050, subtype="PCM_16")
-    soundfile.write(tmp_path / "odd" / "float.wav", tone(), 22_050, subtype="FLOAT")
-    soundfile.write(tmp_path / "odd" / "deep.wav", tone(), 22_050, subtype="PCM_24")
-    soundfile.write(tmp_path / "odd" / "law.wav", tone(), 22_050, subtype="ULAW")
-    soundfile.write(tmp_path / "odd" / "other.flac", tone(), 22_050)
-    pipe(tmp_path / "odd" / "pipe.wav")
-    bad = [tmp_path / "odd" / f"{name}.wav" for name in bad_files(tmp_path / "odd") if name != "good"]
-    for path in {*bad, *(tmp_path / "odd").iterdir()} - {tmp_path / "odd" / "good.wav"}:
-        assert module._plain_wav(path) is None, path.name
+        assert np.array_equal(clips.audio[row], expected), corpus.file(row).name
+    assert len(read_audio(tmp_path / "files" / "pipe.wav", 22_050)) == 11_025, "what was piped is not cut"
 
 
 def test_fit_pads_on_the_right_and_keeps_the_loudest_stretch():
@@ -182,36 +122,16 @@ def test_fit_pads_on_the_right_and_keeps_the_loudest_stretch():
     assert fit(audio, 20).sum() == 20
 
 
-def test_clips_hold_the_files_samples(tones, recipe):
-    clips = make_clips(tones, recipe, progress=False)
-    assert clips.audio.shape == (180, 22_050) and clips.audio.dtype == np.int16
-    for row in (0, 77, 179):
-        audio, _ = soundfile.read(tones.file(row), dtype="int16")
-        assert clips.lengths[row] == len(audio)
-        assert np.array_equal(clips.audio[row, : len(audio)], audio)
-        assert not clips.audio[row, len(audio) :].any()
-
-
-def test_several_threads_make_the_same_array(tones, recipe, monkeypatch):
-    one = np.array(make_clips(tones, recipe, threads=1, progress=False).audio)
-    monkeypatch.setattr(module, "VERSION", -1)
-    monkeypatch.setattr(module, "BATCH", 7)
-    many = make_clips(tones, recipe, threads=5, progress=False)
-    assert np.array_equal(one, many.audio)
-
-
-def test_made_once_and_again_only_when_something_changes(tones, recipe, monkeypatch):
-    calls = []
-    decode = module._decode
-    monkeypatch.setattr(module, "_decode", lambda *args: (calls.append(1), decode(*args)))
-    make_clips(tones, recipe, progress=False)
-    make_clips(tones, recipe.but(epochs=9, n_mels=16), progress=False)
-    assert len(calls) == 1, "these settings do not touch the samples"
-    make_clips(tones, recipe.but(sample_rate=16_000), progress=False)
-    assert len(calls) == 2
+def test_made_once_and_again_only_when_something_changes(tones, recipe):
+    first = make_clips(tones, recipe, progress=False)
+    again = make_clips(tones, recipe.but(epochs=9, n_mels=16), progress=False)
+    assert again.folder == first.folder, "these settings do not touch the samples"
+    made = (first.folder / "audio.npy").stat().st_mtime_ns
+    assert make_clips(tones, recipe, progress=False).folder.joinpath("audio.npy").stat().st_mtime_ns == made
+    other = make_clips(tones, recipe.but(sample_rate=16_000), progress=False)
+    assert other.folder != first.folder and other.audio.shape[1] == 16_000
     os.utime(tones.file(5), ns=(1, 1))
-    make_clips(tones, recipe, progress=False)
-    assert len(calls) == 3, "a file has changed"
+    assert make_clips(tones, recipe, progress=False).folder != first.folder, "a file has changed"
 
 
 def test_bad_files_are_all_counted_and_nothing_is_kept(tones, recipe):
@@ -224,28 +144,23 @@ def test_bad_files_are_all_counted_and_nothing_is_kept(tones, recipe):
 
 
 def test_ctrl_c_leaves_no_half_made_array(tones, recipe, monkeypatch):
-    def interrupted(job, **kwargs):
-        if job[0] > 0:
+    def interrupted(path, sample_rate):
+        if path.endswith("t3_0.wav"):
             raise KeyboardInterrupt
-        return decode(job, **kwargs)
+        return read_audio(path, sample_rate)
 
-    decode = module._decode_some
-    monkeypatch.setattr(module, "_decode_some", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "read_audio", interrupted)
         make_clips(tones, recipe, threads=1, progress=False)
     assert list((data_folder() / "clips").iterdir()) == []
-    monkeypatch.setattr(module, "_decode_some", decode)
     assert len(make_clips(tones, recipe, threads=1, progress=False)) == 180
 
 
 def test_a_full_disk_says_so_before_anything_is_decoded(tones, recipe, monkeypatch):
-    def full(*args):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**6))
+    with pytest.raises(CourseError, match="8 MB are needed and 1 MB are free"):
         make_clips(tones, recipe, progress=False)
-    assert list((data_folder() / "clips").iterdir()) == []
+    assert not (data_folder() / "clips").exists()
 
 
 def test_real_recordings_are_decoded(fsdd_root, recipe):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from spokendigits import distillation
+from spokendigits import distillation, runs
 from spokendigits.clips import make_clips
 from spokendigits.corpora.corpus import Corpus, join
 from spokendigits.distillation import TEMPERATURE, distilled
@@ -81,21 +81,18 @@ def test_the_teacher_stays_as_it_was_and_is_written_down(ready, teacher, recipe,
 
 
 def test_a_stopped_student_ends_with_the_same_weights(ready, teacher, recipe, tmp_path, monkeypatch):
-    from spokendigits import training
-
     recipe = recipe.but(epochs=3, augment="noise+mask")
     whole = train(recipe, *ready, tmp_path / "whole", progress=False, teacher=teacher)
-    save = training.save_checkpoint
+    keep = runs.keep_epoch
 
-    def stop(folder, classifier, optimizer, state):
-        save(folder, classifier, optimizer, state)
+    def stop(folder, classifier, optimizer, state, *given):
+        keep(folder, classifier, optimizer, state, *given)
         if len(state["history"]) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "save_checkpoint", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs, "keep_epoch", stop)
         train(recipe, *ready, tmp_path / "stopped", progress=False, teacher=teacher)
-    monkeypatch.setattr(training, "save_checkpoint", save)
     resumed = train(recipe, *ready, tmp_path / "stopped", progress=False, teacher=teacher)
     assert resumed.digest() == whole.digest()
 

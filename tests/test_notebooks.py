@@ -1,6 +1,7 @@
 """The notebooks as documents: what every one of them must have. `make test` also runs them, with nbval."""
 
 import ast
+import importlib
 import inspect
 import json
 import re
@@ -11,7 +12,6 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from spokendigits import checks
 from spokendigits.publish.runner import DEFAULTS
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -85,7 +85,7 @@ class TestEach:
         assert cell.source == tagged(NOTEBOOKS["01_data"], "bootstrap")[0].source
 
     def test_at_least_four_exercises_each_with_a_check_and_a_hidden_tested_solution(self, name):
-        cells = NOTEBOOKS[name].cells
+        cells, checks = NOTEBOOKS[name].cells, importlib.import_module(f"spokendigits.checks.{name[3:]}")
         exercises = [i for i, cell in enumerate(cells) if cell.source.startswith("## Exercise")]
         titles = [cells[i].source.splitlines()[0] for i in exercises]
         minutes = [int(re.fullmatch(rf"## Exercise {n} · .+ \((\d+) minutes\)", t)[1]) for n, t in enumerate(titles, 1)]

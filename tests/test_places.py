@@ -39,7 +39,11 @@ from spokendigits.training import train_or_load
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
-NEEDS = {canonicalize_name(one.name): one for one in map(Requirement, PROJECT["dependencies"])}
+# Of the extra `course`, what cells and the modules that they import need; the rest makes the book.
+FOR_CELLS = {"captum", "cleanlab", "ipython", "librosa", "pillow", "pyroomacoustics", "torchmetrics"}
+ASKED = [Requirement(one) for one in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["course"]]
+NEEDS = {canonicalize_name(one.name): one for one in ASKED[: len(PROJECT["dependencies"])]}
+NEEDS |= {one.name: one for one in ASKED if one.name in FOR_CELLS}
 NOTEBOOK = ROOT / "notebooks" / "01_data.ipynb"
 
 # What Colab has of all that the course needs, and what runs its cells. Colab publishes the list of its packages:
@@ -52,6 +56,7 @@ COLAB = {
     "ipykernel": "6.17.1",
     "ipython": "7.34.0",
     "ipywidgets": "7.7.1",
+    "jinja2": "3.1.6",
     "jupyter-client": "7.4.9",
     "librosa": "0.11.0",
     "llvmlite": "0.43.0",
@@ -60,9 +65,12 @@ COLAB = {
     "numpy": "2.0.2",
     "packaging": "26.2",
     "pandas": "2.2.2",
+    "pillow": "11.3.0",
     "pip": "24.1.2",
     "pooch": "1.9.0",
+    "pydantic": "2.12.3",
     "pyyaml": "6.0.3",
+    "requests": "2.32.4",
     "safetensors": "0.7.0",
     "scikit-learn": "1.6.1",
     "scipy": "1.16.3",
@@ -79,7 +87,7 @@ COLAB = {
 }
 LACKING = NEEDS.keys() - COLAB.keys()
 # What these bring with them that Colab does not have either.
-IN_THEIR_WAKE = {"lightning-utilities"}
+IN_THEIR_WAKE = {"latexcodec", "lightning-utilities"}
 TORCH = ("torch", "torchaudio", "torchvision")
 
 # On Colab this module is there from the kernel's start.
@@ -118,7 +126,7 @@ def test_the_bootstrap_installs_exactly_what_colab_lacks_and_colab_is_new_enough
 def remote(tmp_path, monkeypatch) -> Path:
     """A git repository with this checkout's package as its release, which git takes for the course's own address."""
     folder = tmp_path / "remote"
-    for name in ("spokendigits", "book/results"):
+    for name in ("spokendigits", "book"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)

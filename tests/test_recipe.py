@@ -1,10 +1,9 @@
 """Recipes: the seed's settings, presets, YAML in and out, and mistakes named."""
 
-from dataclasses import fields
-
 import pytest
 import yaml
 
+from spokendigits.app import product_yaml
 from spokendigits.errors import CourseError
 from spokendigits.recipe import Recipe
 
@@ -41,7 +40,7 @@ def test_yaml_and_back(preset, tmp_path):
     recipe = Recipe.preset(preset).but(takes=7, seed=3, split="speaker")
     recipe.to_yaml(tmp_path / "recipe.yaml")
     assert Recipe.from_yaml(tmp_path / "recipe.yaml") == recipe
-    assert set(yaml.safe_load((tmp_path / "recipe.yaml").read_text())) == {field.name for field in fields(Recipe)}
+    assert set(yaml.safe_load((tmp_path / "recipe.yaml").read_text())) == set(Recipe.model_fields)
 
 
 def test_the_products_yaml_gives_the_seed_recipe_and_names_what_it_leaves_out(tmp_path):
@@ -68,15 +67,15 @@ def test_the_products_settings_are_really_read(tmp_path):
     ("changes", "words"),
     [
         ({"epoch": 3}, "epochs"),
-        ({"epochs": 2.5}, "type int"),
-        ({"epochs": 0}, "above 0"),
-        ({"learning_rate": -1.0}, "above 0"),
+        ({"epochs": 2.5}, "valid integer"),
+        ({"epochs": 0}, "greater than or equal to 1"),
+        ({"learning_rate": -1.0}, "greater than 0"),
         ({"loss": "hinge"}, "cross_entropy"),
         ({"optimizer": "SGD"}, "AdamW"),
         ({"fold": 5}, "folds"),
-        ({"takes": 0}, "at least 1"),
+        ({"takes": 0}, "greater than or equal to 1"),
         ({"f_max": 20.0}, "above f_min"),
-        ({"mixed_precision": 1}, "type bool"),
+        ({"mixed_precision": 1}, "valid boolean"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_is_wrong(changes, words):

@@ -7,13 +7,9 @@ import pandas as pd
 import pytest
 
 from spokendigits import splits
-from spokendigits.clips import Clips, make_clips
-from spokendigits.corpora import espeak, fsdd, synthetic
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
-from spokendigits.recipe import Recipe
-from spokendigits.splits import AUDIOMNIST_GROUPS, Split, check_duplicates, check_speakers, side_by_side, split, subset
-from spokendigits.topics.duplicates import near_duplicates
+from spokendigits.splits import AUDIOMNIST_GROUPS, check_speakers, split, subset
 
 
 def corpus(name="own", speakers=12, takes=5) -> Corpus:
@@ -128,18 +124,6 @@ def test_a_split_that_leaks_a_speaker_is_refused(monkeypatch, how):
         split(clips, how)
 
 
-def test_splits_side_by_side():
-    found = side_by_side(corpus("audiomnist", speakers=60, takes=5))
-    assert {how: len(folds) for how, folds in found.items()} == {
-        "random": 5,
-        "speaker": 5,
-        "one_speaker": 60,
-        "published": 5,
-    }
-    assert {how: len(folds) for how, folds in side_by_side(corpus("fsdd", speakers=6)).items()}["published"] == 1
-    assert list(side_by_side(corpus(speakers=1))) == ["random"]
-
-
 def test_less_to_learn_from_is_part_of_more():
     clips = corpus("audiomnist", speakers=60, takes=5)
     whole = split(clips, "published")
@@ -162,105 +146,6 @@ def test_less_to_learn_from_is_part_of_more():
     for wanted in ({"speakers": 37}, {"speakers": 0}, {"takes": 6}):
         with pytest.raises(CourseError, match="training has"):
             subset(whole, clips, **wanted)
-
-
-@pytest.fixture
-def people(fsdd_root):
-    """Two takes of each digit by six people, as clips."""
-    recordings = fsdd.read(fsdd_root).part(takes=2)
-    return recordings, make_clips(recordings, Recipe(), progress=False)
-
-
-def store(audio, folder) -> Clips:
-    folder.mkdir()
-    np.save(folder / "audio.npy", audio)
-    return Clips(audio, np.full(len(audio), audio.shape[1], np.int32), 22_050, folder)
-
-
-def later(audio, seconds):
-    """A clip int16 [n] later (or, with its start cut off, earlier) by some time."""
-    by, out = round(22_050 * seconds), np.zeros_like(audio)
-    out[max(by, 0) : len(out) + min(by, 0)] = audio[max(-by, 0) : len(audio) - max(by, 0)]
-    return out
-
-
-def noisy(audio, decibels):
-    """White noise as if recorded: not over the padding."""
-    sound = audio != 0
-    loudness = np.sqrt(np.mean(audio[sound].astype(float) ** 2))
-    noise = np.random.default_rng(0).standard_normal(len(audio)) * loudness * 10 ** (decibels / 20)
-    return np.rint(audio + sound * noise).astype(np.int16)
-
-
-COPIES = {
-    "exact": lambda audio: audio,
-    "scaled": lambda audio: np.rint(0.3 * audio).astype(np.int16),
-    "turned over": lambda audio: -audio,
-    "50 ms later": lambda audio: later(audio, 0.05),
-    "50 ms cut off": lambda audio: later(audio, -0.05),
-    "noise": lambda audio: noisy(audio, -16),
-    "all at once": lambda audio: noisy(np.rint(0.3 * later(audio, -0.02)).astype(np.int16), -25),
-}
-
-
-def test_copies_across_a_split_are_found_and_other_takes_are_not(people, tmp_path):
-    recordings, clips = people
-    parts = split(recordings, "random")
-    check_duplicates(recordings, clips, parts, progress=False)
-    audio, planted = np.array(clips.audio), {}
-    # Over clips of other digits: labels must not matter.
-    for into, of, (what, change) in zip(parts.validation[::3], parts.train[::12], COPIES.items(), strict=False):
-        audio[into], planted[into, of] = change(clips.audio[of]), what
-    assert len(planted) == len(COPIES)
-    # Copies on one side of the split are none of its business.
-    audio[parts.train[1]] = audio[parts.train[2]]
-    changed = store(audio, tmp_path / "changed")
-    found = near_duplicates(recordings, changed, parts, progress=False)
-    assert {planted.get(pair) for pair in zip(found["held_out"], found["train"], strict=True)} == set(COPIES)
-    assert len(found) == len(COPIES) and found["similarity"].is_monotonic_decreasing
-    assert (found["train_path"] == recordings.table["path"].to_numpy()[found["train"]]).all()
-    assert (found["held_out_path"] == recordings.table["path"].to_numpy()[found["held_out"]]).all()
-    with pytest.raises(CourseError, match=rf"is the same recording \({len(COPIES)} such pair"):
-        check_duplicates(recordings, changed, replace(parts, validation=found["held_out"].to_numpy()), progress=False)
-
-
-def test_a_copy_in_the_test_part_is_found(people, tmp_path):
-    recordings, clips = people
-    audio, rows = np.array(clips.audio), np.arange(len(recordings))
-    audio[118] = later(audio[3], 0.03)
-    parts = Split(rows[:60], rows[90:95], rows[110:])
-    found = near_duplicates(recordings, store(audio, tmp_path / "changed"), parts, progress=False)
-    assert found[["train", "held_out"]].to_numpy().tolist() == [[3, 118]]
-
-
-def test_silence_is_no_copy_and_nothing_held_out_no_fault(people, tmp_path):
-    recordings, clips = people
-    audio, rows = np.array(clips.audio), np.arange(len(recordings))
-    audio[[0, 100]] = 0
-    parts = Split(rows[:20], rows[100:110], rows[:0])
-    assert near_duplicates(recordings, store(audio, tmp_path / "silent"), parts, progress=False).empty
-    assert near_duplicates(recordings, clips, Split(rows, rows[:0], rows[:0]), progress=False).empty
-
-
-def test_takes_of_a_synthetic_voice_are_no_copies(tmp_path):
-    """Of the voice whose takes are the most alike."""
-    voice = synthetic.SPEAKERS[32]
-    job = espeak.Job(voice.name, voice.accent, voice.variant, str(tmp_path / "s33"), synthetic.utterances(voice, 8, 0))
-    list(espeak.speak_all([job], 1))
-    rows = [
-        {"path": f"s33/{digit}_s33_{take}.wav", "digit": digit, "speaker": "s33", "take": take}
-        for digit in range(10)
-        for take in range(8)
-    ]
-    recordings = Corpus("s33", tmp_path, pd.DataFrame(rows), "One voice", "", "", synthetic=True)
-    clips = make_clips(recordings, Recipe(), progress=False)
-    take = recordings.table["take"]
-    parts = Split(np.flatnonzero(take < 4), np.flatnonzero(take >= 4), np.empty(0, int))
-    assert near_duplicates(recordings, clips, parts, progress=False).empty
-    audio = np.array(clips.audio)
-    audio[parts.validation[0]] = noisy(audio[parts.train[5]], -30)
-    found = near_duplicates(recordings, store(audio, tmp_path / "changed"), parts, progress=False)
-    assert found[["train", "held_out"]].to_numpy().tolist() == [[parts.train[5], parts.validation[0]]]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from spokendigits import training
+from spokendigits import runs, training
+from spokendigits.classifier import create
 from spokendigits.clips import make_clips
 from spokendigits.corpora import fsdd
 from spokendigits.errors import CourseError
@@ -21,6 +22,7 @@ from spokendigits.evaluation import predict
 from spokendigits.files import read_json
 from spokendigits.frontend import LogMel
 from spokendigits.intervals import accuracy
+from spokendigits.loading import Loader
 from spokendigits.recipe import Recipe
 from spokendigits.runs import finished
 from spokendigits.splits import split
@@ -82,19 +84,15 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(settings, ready, r
     recipe = recipe.but(epochs=3, **settings)
     whole = train(recipe, corpus, clips, parts, tmp_path / "whole", progress=False)
 
-    check, calls = training.check_finite, []
-
-    def stop_in_the_third_epoch(*args):
-        calls.append(1)
-        if len(calls) == 2 * (len(parts.train) // recipe.batch_size) + 3:
+    def stop_in_the_third_epoch(step, steps, recipe):
+        if step == 2 * (len(parts.train) // recipe.batch_size) + 3:
             raise KeyboardInterrupt
-        check(*args)
+        return learning_rate(step, steps, recipe)
 
-    monkeypatch.setattr(training, "check_finite", stop_in_the_third_epoch)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "learning_rate", stop_in_the_third_epoch)
         train(recipe, corpus, clips, parts, tmp_path / "stopped", progress=False)
     assert not finished(tmp_path / "stopped")
-    monkeypatch.setattr(training, "check_finite", check)
     resumed = train(recipe, corpus, clips, parts, tmp_path / "stopped", progress=False)
     assert same(state(whole), state(resumed))
     curves = [pd.read_csv(tmp_path / name / "steps.csv") for name in ("whole", "stopped")]
@@ -103,7 +101,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(settings, ready, r
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(fsdd_root, own_home):
     """Killed, not asked to stop: nothing gets the chance to tidy up."""
-    settings = ["backbone=test_resnet.r160_in1k", "weights=none", "n_mels=32", "takes=5", "epochs=6", "batch_size=16"]
+    settings = ["backbone=test_resnet.r160_in1k", "weights=none", "n_mels=32", "takes=5", "epochs=4", "batch_size=16"]
     command = [sys.executable, "-m", "spokendigits", "train", "--corpus", "fsdd"]
     command += [part for one in settings for part in ("--set", one)]
     environment = {**os.environ, "SPOKENDIGITS_DATA": str(fsdd_root.parent)}
@@ -116,7 +114,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(fsdd_root, own_home
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL, "it had ended before it could be killed"
     done = len(read_json(state)["history"])
-    assert 1 <= done < 6 and not (own_home / "runs" / "killed" / "history.csv").exists()
+    assert 1 <= done < 4 and not (own_home / "runs" / "killed" / "history.csv").exists()
     subprocess.run([*command, "--name", "killed"], check=True, **quiet)
     whole, again = (own_home / "runs" / name for name in ("whole", "killed"))
     assert read_json(whole / "run.json")["sha256"] == read_json(again / "run.json")["sha256"]
@@ -192,28 +190,40 @@ def test_a_tracker_that_is_not_there_says_so(ready, recipe, tmp_path, monkeypatc
     corpus, clips, parts = ready
     with pytest.raises(CourseError, match=r"unknown tracker 'tensorbord'\. Did you mean 'tensorboard'"):
         train(recipe, corpus, clips, parts, tmp_path / "run", progress=False, trackers=["tensorbord"])
-    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    monkeypatch.setattr(runs, "find_spec", lambda name: None)
     with pytest.raises(CourseError, match="pip install mlflow"):
         train(recipe, corpus, clips, parts, tmp_path / "run", progress=False, trackers=["mlflow"])
     assert not (tmp_path / "run").exists()
 
 
-def test_synthetic_weights_are_where_the_backbone_starts(ready, recipe, tmp_path, monkeypatch):
-    corpus, clips, parts = ready
-    pretrained = train(recipe.but(seed=7), corpus, clips, parts, tmp_path / "synthetic", progress=False)
-    monkeypatch.setattr(
-        "spokendigits.pretraining.synthetic_backbone", lambda *args: tmp_path / "synthetic" / "model.safetensors"
+def test_a_run_starts_from_the_weights_of_another(ready, recipe, tmp_path):
+    """As the pages say to pretrain on the synthetic corpus: train a run there, and give its file as `weights`."""
+    train(recipe.but(seed=7), *ready, tmp_path / "first", progress=False)
+    weights = str(tmp_path / "first" / "model.safetensors")
+    started = create(recipe.but(weights=weights)).state_dict()
+    second = train(
+        recipe.but(weights=weights, epochs=1, learning_rate=1e-9), *ready, tmp_path / "second", progress=False
     )
-    started = []
-    monkeypatch.setattr(training, "resume", lambda folder, classifier, optimizer: (
-        started.append({name: value.clone() for name, value in classifier.backbone.state_dict().items()}),
-        {"steps": [], "history": [], "kept": None},
-    )[1])  # fmt: skip
-    train(recipe.but(weights="synthetic"), corpus, clips, parts, tmp_path / "run", progress=False)
-    assert same(pretrained.backbone.state_dict(), started[0])
-    run = read_json(tmp_path / "run" / "run.json")
-    digest = read_json(tmp_path / "synthetic" / "run.json")["sha256"]
-    assert run["weights"] == f"synthetic {digest[:12]}" and run["recipe"]["weights"] == "synthetic"
+    for name, value in second.backbone.named_parameters():
+        assert torch.allclose(value, started[f"backbone.{name}"], atol=1e-6), name
+    assert read_json(tmp_path / "second" / "run.json")["weights"].startswith("model.safetensors ")
+
+
+def test_only_the_split_says_what_is_learned_from(ready, recipe, tmp_path, monkeypatch):
+    corpus, clips, parts = ready
+    fed, each = [], Loader.each
+
+    def recorded(self, batches):
+        fed.append(batches := list(batches))
+        return each(self, batches)
+
+    monkeypatch.setattr(Loader, "each", recorded)
+    train(recipe, corpus, clips, parts, tmp_path / "run", progress=False)
+    for epoch, (learned, validated) in enumerate(zip(fed[::2], fed[1::2], strict=True)):
+        assert set(np.concatenate(learned)) <= set(parts.train), f"epoch {epoch} learned from held-out clips"
+        assert len(set(np.concatenate(learned))) == len(learned) * recipe.batch_size, "none of them twice"
+        assert np.array_equal(np.concatenate(validated), parts.validation)
+    assert not np.array_equal(fed[0], fed[2]), "each epoch in an order of its own"
 
 
 def test_a_loss_that_is_no_number_stops_with_a_way_out(ready, recipe, tmp_path, monkeypatch):
