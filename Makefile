@@ -1,28 +1,45 @@
-# make run · make test · make book · make lab · make students · make pack · make slides · make pdf · make outputs · make full · make real · make synthetic · make small · make bench · make seat · make stale · make links · make clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+# One torch thread a process: two processes with two threads each would stand in each other's way.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: setup run test book lab students pack slides pdf outputs full real synthetic small bench seat stale links clean
+.PHONY: run test check test-all lint book lab students pack slides pdf outputs full real synthetic small bench gpu seat stale links clean setup help
 .DEFAULT_GOAL := run
 
+# Makes the data, runs the seven notebooks in order, builds the book. Nine minutes on two cores.
 run: $(READY)
 	$(BIN)/spokendigits run
 
-test: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+# Every check of a change: style, imports, tests, notebooks.
+test: lint
 	# What runs the model in the page "Say a digit"; without it that page's tests are skipped.
 	$(BIN)/python -m spokendigits.publish.say_a_digit
-	# One torch thread a process: two processes with two threads each would stand in each other's way.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests
+	$(PYTEST) -m "not nightly" tests
 	# In a home of its own: a run that was made before must not stand in for what today's code would make.
 	home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && SPOKENDIGITS_HOME=$$home $(BIN)/python -m pytest --nbval notebooks
 
+# The quick ones: style, imports, and the tests that neither train nor open a browser. A minute and a half at most.
+check: lint
+	$(PYTEST) -m "not nightly and not slow" tests
+
+# The same as test, with what is slow and wide: stand-ins of the studies, an installation without a network.
+test-all: test
+	$(PYTEST) -m nightly tests
+
+# Style, imports that go down only, and dependencies that are both asked for and used.
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry spokendigits
+
+# Builds the book from the outputs stored in the notebooks: _build/book.
 book: $(READY)
 	$(BIN)/spokendigits book
 
+# Opens JupyterLab with the notebooks.
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/01_data.ipynb
 
@@ -38,7 +55,7 @@ slides: $(READY)
 pdf: $(READY)
 	$(BIN)/python -m tools.pdf
 
-# All that a classroom without a network needs, in one folder: _build/pack, or `make pack TO=folder`.
+# All that a classroom without a network needs, in one folder: _build/pack, or make pack TO=folder.
 pack: $(READY)
 	$(BIN)/python -m tools.pack $(if $(TO),"$(TO)")
 
@@ -50,7 +67,7 @@ outputs: $(READY)
 full: $(READY)
 	$(BIN)/python -m studies.full
 
-# From synthetic speech to people: book/results/fsdd.json. Hours on two cores; what the file has is kept, and it goes on where it was stopped.
+# From synthetic speech to people: book/results/fsdd.json. Hours on two cores; it goes on where it was stopped.
 real: $(READY)
 	$(BIN)/python -m studies.real_voices
 
@@ -58,8 +75,7 @@ real: $(READY)
 synthetic: $(READY)
 	$(BIN)/python -m studies.new_voices
 
-# The small network of the page "Say a digit", what it reads and what it costs: book/_static/say/digits.onnx, book/results/small.json
-# and export.json. Two hours on two cores; finished trainings are kept. Needs espeak-ng and flite.
+# The model of the page "Say a digit": book/_static/say/digits.onnx, small.json, export.json. Two hours; needs espeak-ng and flite.
 small: $(READY)
 	$(BIN)/python -m studies.small
 
@@ -67,10 +83,15 @@ small: $(READY)
 bench: $(READY)
 	$(BIN)/python -m studies.bench
 
-# What one student's seat on a JupyterHub needs: book/results/seat.json. A few minutes; leave the computer alone meanwhile.
+# The seed experiment on a CUDA GPU, and what each step costs there: book/results/gpu.json.
+gpu: $(READY)
+	$(BIN)/python -m studies.gpu
+
+# What one student's seat on a JupyterHub needs: book/results/seat.json. Leave the computer alone meanwhile.
 seat: $(READY)
 	$(BIN)/python -m studies.seat
 
+# Makes the environment in .venv from requirements.lock.
 setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml
@@ -90,6 +111,10 @@ stale: $(READY)
 links: $(READY)
 	$(BIN)/python -m tools.links
 
-# What was made, but not the data or the runs.
+# Removes what was made, but not the data or the runs.
 clean:
-	rm -rf _build _stage .pytest_cache .ruff_cache
+	rm -rf _build _stage .pytest_cache .ruff_cache .import_linter_cache
+
+# This list.
+help:
+	@awk '/^# /{said = substr($$0, 3); next} /^[a-z-]+:/{if (said) printf "make %-10s %s\n", substr($$1, 1, length($$1) - 1), said} {said = ""}' Makefile
