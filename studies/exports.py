@@ -4,22 +4,21 @@ import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from spokendigits.classifier import Classifier
-from spokendigits.clips import Clips, make_clips
-from spokendigits.corpora.corpus import Corpus
-from spokendigits.intervals import accuracy, interval
-from spokendigits.recipe import Recipe
+from spokendigits.intervals import score
 from spokendigits.topics.onnx_reader import OnnxClassifier, load_onnx
-from spokendigits.topics.onnx_writer import FILES, _by_onnx, _by_torch, write_onnx
+from spokendigits.topics.onnx_writer import FILES, parity, write_onnx
+from studies.trainings import Trainings
 
-CALIBRATION = 256  # clips that show the range of numbers in a network
 TURNS, IN_A_ROW = 20, 5  # how often each network has its turn when they are timed, and how many clips it then reads
+AT_ONCE = 64  # clips that an exported model reads
 
 
 @contextlib.contextmanager
@@ -32,97 +31,74 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def latency(networks: dict[str, Classifier | OnnxClassifier], waveforms: np.ndarray) -> dict[str, dict[str, float]]:
+def latency(networks: dict[str, Callable], waveforms: np.ndarray) -> dict[str, dict[str, float]]:
     """Milliseconds from one waveform to its answer, frontend included, on one core: median, low and high (quartiles).
 
-    waveforms: for each name, clips [n, samples] of its recipe; or one array for all. The networks take turns, so that
-    whatever else the machine does meanwhile, it does to all of them. Load models with `load_onnx(path, threads=1)`.
+    networks: classifiers, or models from `load_onnx(path, threads=1)`. waveforms: clips [n, samples]. The networks take
+    turns, so that whatever else the machine does meanwhile, it does to all of them.
     """
-    taken = {name: [] for name in networks}
+    times = {name: [] for name in networks}
     with _one_thread(), torch.inference_mode():
         for turn in range(TURNS + 1):
             for name, network in networks.items():
-                clips = waveforms[name] if isinstance(waveforms, dict) else waveforms
                 for number in range(IN_A_ROW):
-                    clip = clips[(turn * IN_A_ROW + number) % len(clips)][None]
+                    clip = waveforms[(turn * IN_A_ROW + number) % len(waveforms)][None]
                     given = torch.from_numpy(clip) if isinstance(network, Classifier) else clip
                     started = time.perf_counter()
                     network(given)
                     if turn:  # the first one warms up
-                        taken[name].append(1000 * (time.perf_counter() - started))
+                        times[name].append(1000 * (time.perf_counter() - started))
     return {
-        name: dict(zip(("low", "median", "high"), statistics.quantiles(times, n=4), strict=True))
-        for name, times in taken.items()
+        name: dict(zip(("low", "median", "high"), statistics.quantiles(taken, n=4), strict=True))
+        for name, taken in times.items()
     }
 
 
-def study(
-    models: dict[str, Classifier],
-    clips: Clips,
-    corpus: Corpus,
-    rows: np.ndarray,
-    calibration: np.ndarray | None = None,
-    progress: bool = True,
-) -> dict[str, dict]:
+def read_onnx(trainings: Trainings, model: OnnxClassifier, rows: np.ndarray) -> pd.DataFrame:
+    """The rows of a corpus as an exported model reads them: its columns, and `predicted`."""
+    parts = [rows[first : first + AT_ONCE] for first in range(0, len(rows), AT_ONCE)]
+    predicted = np.concatenate([model(trainings.clips.read(part))[0].argmax(axis=1) for part in parts])
+    return trainings.corpus.table.iloc[rows].assign(predicted=predicted)
+
+
+def measure(
+    models: dict[str, Classifier], trainings: Trainings, rows: np.ndarray, calibration: np.ndarray
+) -> list[dict]:
     """Each model in PyTorch and as ONNX with 32 and with 8 bits: what it weighs, how long a clip takes, how well it reads.
 
-    rows: of the corpus, to read. calibration: other rows, for the ranges of int8 (None: CALIBRATION of the remaining
-    digits). A model whose recipe wants other clips gets its own. The models are moved to the CPU, and set to evaluate.
-    Returns a row for each, under names such as "resnet50 int8", of plain JSON: model, precision ("PyTorch", "fp32",
-    "int8"), bytes, size_mb, milliseconds (median on one core, frontend included) with low and high quartile, speedup
-    (against the first model in PyTorch), speedup_own (against the same model in PyTorch), accuracy with low and high
-    (`evaluation.interval`), clips, and largest_difference of a log-probability from the same model in PyTorch.
-    Raises CourseError if no clips are left to calibrate with.
+    rows: of the corpus, to read. calibration: clips [n, samples], for the ranges of int8. The models are moved to the CPU, and set
+    to evaluate. Returns rows of plain JSON: model, precision ("PyTorch", "fp32", "int8"), bytes, size_mb, milliseconds
+    (median on one core, frontend included) with low and high quartile, speedup (against the first model in PyTorch),
+    speedup_own (against the same model in PyTorch), accuracy with low and high (`intervals.interval`), clips, and
+    largest_difference of a log-probability from the same model in PyTorch.
     """
-    if calibration is None:
-        rest = np.setdiff1d(np.flatnonzero(corpus.table["digit"] >= 0), rows)
-        calibration = np.sort(np.random.default_rng(0).permutation(rest)[:CALIBRATION])
-    facts = corpus.table.iloc[rows][["digit", "speaker"]].reset_index(drop=True)
-    found, networks, heard = {}, {}, {}
+    measured, networks = [], {}
+    waveforms = trainings.clips.read(rows)
     with tempfile.TemporaryDirectory() as folder:
         for name, classifier in models.items():
             classifier.cpu().eval()
-            own = _fitting(clips, corpus, classifier.recipe, progress)
-            waveforms, known = own.read(rows), None
             for precision in ("PyTorch", *FILES):
                 path = Path(folder) / f"{len(networks)}"
                 if precision == "PyTorch":
                     classifier.save(path)
-                    network = classifier
-                    answers = known = _by_torch(classifier, waveforms, progress)
+                    network, table, differs = classifier, trainings.read(classifier, rows), 0.0
                 else:
-                    write_onnx(classifier, path, precision, calibration=own.read(calibration))
-                    answers = _by_onnx(load_onnx(path), waveforms, progress)
-                    network = load_onnx(path, threads=1)
-                table = facts.assign(predicted=answers.argmax(axis=1))
-                low, high = interval(table)
-                row = f"{name} {precision}"
-                networks[row], heard[row] = network, waveforms
-                found[row] = {
-                    "model": name,
-                    "precision": precision,
-                    "bytes": path.stat().st_size,
-                    "size_mb": path.stat().st_size / 1e6,
-                    "accuracy": accuracy(table),
-                    "low": low,
-                    "high": high,
-                    "clips": len(table),
-                    "largest_difference": float(np.abs(answers - known).max()),
-                }
-        times = latency(networks, heard)
-    first = times[next(iter(times))]["median"]
-    for row, its in times.items():
-        own = times[f"{found[row]['model']} PyTorch"]["median"]
-        found[row] |= {
-            "milliseconds": its["median"],
-            "milliseconds_low": its["low"],
-            "milliseconds_high": its["high"],
-            "speedup": first / its["median"],
-            "speedup_own": own / its["median"],
+                    write_onnx(classifier, path, precision, calibration=calibration)
+                    network, model = load_onnx(path, threads=1), load_onnx(path)
+                    table, differs = read_onnx(trainings, model, rows), parity(classifier, model, waveforms)
+                networks[name, precision] = network
+                facts = {key: value for key, value in score(table).items() if key != "speakers"}
+                size = {"bytes": path.stat().st_size, "size_mb": path.stat().st_size / 1e6}
+                measured.append({"model": name, "precision": precision, **size, **facts, "largest_difference": differs})
+        times = latency(networks, waveforms)
+    medians = {key: taken["median"] for key, taken in times.items()}
+    for row in measured:
+        taken = times[row["model"], row["precision"]]
+        row |= {
+            "milliseconds": taken["median"],
+            "milliseconds_low": taken["low"],
+            "milliseconds_high": taken["high"],
+            "speedup": next(iter(medians.values())) / taken["median"],
+            "speedup_own": medians[row["model"], "PyTorch"] / taken["median"],
         }
-    return found
-
-
-def _fitting(clips: Clips, corpus: Corpus, recipe: Recipe, progress: bool) -> Clips:
-    same = (clips.sample_rate, clips.audio.shape[1]) == (recipe.sample_rate, recipe.samples)
-    return clips if same else make_clips(corpus, recipe, progress=progress)
+    return measured

@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import time
 from pathlib import Path
 
 from spokendigits import corpora, lanes
@@ -11,37 +10,32 @@ from spokendigits.files import write_json
 from spokendigits.publish import book, words
 from spokendigits.splits import split
 from spokendigits.training import train
+from studies.results import Stopwatch, place
 
 
-def store(corpus: str = "synthetic") -> None:
-    """Runs the seed's recipe afresh at full size, to the book's results page, and stores what it found (`make full`)."""
-    checkout = lanes.repository()
+def write_results(corpus: str = "synthetic") -> None:
+    """Runs the seed's recipe afresh at full size, to the book's results page, and stores what came of it."""
     recipe = lanes.recipe("full", corpus)
     with tempfile.TemporaryDirectory() as fresh:
         os.environ["SPOKENDIGITS_HOME"] = fresh
-        stages, started = {}, time.perf_counter()
-
-        def done(stage: str) -> None:
-            nonlocal started
-            stages[stage], started = time.perf_counter() - started, time.perf_counter()
-
+        watch = Stopwatch()
         recordings = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes)
-        done("corpus")
+        watch.done("corpus")
         clips = make_clips(recordings, recipe)
-        done("clips")
+        watch.done("clips")
         folder = Path(fresh) / "runs" / "full"
-        train(
-            recipe, recordings, clips, split(recordings, recipe.split, recipe.folds, recipe.fold, recipe.seed), folder
-        )
-        done("whole training")
+        parts = split(recordings, recipe.split, recipe.folds, recipe.fold, recipe.seed)
+        train(recipe, recordings, clips, parts, folder)
+        watch.done("whole training")
         epochs = words.full(folder)  # what the page needs; the page's own time comes later
-        write_json(checkout / "book" / "results" / "full.json", epochs)
-        book.build(checkout / "notebooks", Path(fresh) / "book")
-        done("page")
+        write_json(place("full"), epochs)
+        book.build(lanes.repository() / "notebooks", Path(fresh) / "book")
+        watch.done("page")
         # The checkpoints and the model's last reading, beside the epochs that `words.full` counts.
+        stages = watch.seconds
         stages["checkpoints"] = stages.pop("whole training") - sum(epochs["stages"].values())
-        write_json(checkout / "book" / "results" / "full.json", words.full(folder, stages))
+        write_json(place("full"), words.full(folder, stages))
 
 
 if __name__ == "__main__":
-    store()
+    write_results()

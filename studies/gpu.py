@@ -9,10 +9,7 @@ graphs, `torch.compile`), are timed apart on the same clips, so that a way is ke
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,15 +19,16 @@ from spokendigits import corpora, lanes
 from spokendigits.classifier import create
 from spokendigits.clips import make_clips
 from spokendigits.devices import device_name
-from spokendigits.files import read_json, versions, write_json
+from spokendigits.files import read_json
 from spokendigits.loading import Loader
 from spokendigits.losses import losses
 from spokendigits.recipe import Recipe
 from spokendigits.splits import split
 from spokendigits.training import batches, train
+from studies import results
+from studies.results import Stopwatch
 
 STEPS, WARM_UP = 200, 20
-RESULT = Path(__file__).resolve().parent.parent / "book" / "results" / "gpu.json"
 
 
 def milliseconds(work: Callable[[], object]) -> float:
@@ -105,7 +103,7 @@ def captured(step: Step) -> Callable[[], None]:
 def costs(recipe: Recipe, loader: Loader, rows: np.ndarray) -> dict[str, float]:
     """Milliseconds of each part of a step, each with all before it, and of the whole step launched in three ways."""
     step = Step(recipe, loader, rows)
-    found = {
+    parts = {
         "clips": milliseconds(step.gather),
         "clips and pictures": milliseconds(step.pictures),
         "and forward": milliseconds(step.forward),
@@ -119,10 +117,10 @@ def costs(recipe: Recipe, loader: Loader, rows: np.ndarray) -> dict[str, float]:
     }
     for name, way in ways.items():
         try:
-            found[name] = milliseconds(way())
+            parts[name] = milliseconds(way())
         except Exception as error:  # one way that does not work here must not hide the others
             print(f"{name}: {type(error).__name__}: {str(error).splitlines()[0]}", file=sys.stderr)
-    return found
+    return parts
 
 
 def main() -> int:
@@ -130,45 +128,37 @@ def main() -> int:
         print("error: no CUDA GPU here. On a CPU, `make bench` measures the same training.", file=sys.stderr)
         return 2
     recipe = Recipe.preset("seed").but(corpus="synthetic", weights="none")
-    seconds, started = {}, time.perf_counter()
-
-    def done(stage: str) -> None:
-        nonlocal started
-        seconds[stage], started = time.perf_counter() - started, time.perf_counter()
-
+    watch = Stopwatch()
     with tempfile.TemporaryDirectory() as home:
         os.environ["SPOKENDIGITS_HOME"] = home
         corpus = corpora.load("synthetic")
-        done("corpus")
+        watch.done("corpus")
         clips = make_clips(corpus, recipe)
-        done("clips")
+        watch.done("clips")
         parts = split(corpus, recipe.split, recipe.folds, recipe.fold, recipe.seed)
         folder = lanes.run_folder("gpu", "full", "synthetic")
         train(recipe, corpus, clips, parts, folder)
         torch.cuda.synchronize()
-        done("training with validation")
-        made, metrics = read_json(folder / "run.json"), read_json(folder / "metrics.json")
+        watch.done("training with validation")
+        run, metrics = read_json(folder / lanes.RUN), read_json(folder / "metrics.json")
         loader = Loader(clips, corpus, torch.device("cuda"))
-        done("clips to the GPU, again")
+        watch.done("clips to the GPU, again")
         parts_ms = costs(recipe, loader, batches(parts.train, recipe, 0)[0])
-    for name, value in {
-        **{f"{k} (s)": v for k, v in seconds.items()},
-        **{f"{k} (ms)": v for k, v in parts_ms.items()},
-    }.items():
-        print(f"{name:45} {value:9.3f}")
-    write_json(
-        RESULT,
-        {
-            "seconds": seconds,
-            "milliseconds": parts_ms,
-            "metrics": metrics,
-            "made": made,
-            "device": device_name(torch.device("cuda")),
-            "versions": {**versions(), "cuda": torch.version.cuda},
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
-    )
-    print(f"written: {RESULT}")
+    for unit, times in {"s": watch.seconds, "ms": parts_ms}.items():
+        for name, time in times.items():
+            print(f"{f'{name} ({unit})':45} {time:9.3f}")
+    today = results.versions_and_time()
+    measured = {
+        "seconds": watch.seconds,
+        "milliseconds": parts_ms,
+        "metrics": metrics,
+        "made": run,
+        "device": device_name(torch.device("cuda")),
+        **today,
+        "versions": {**today["versions"], "cuda": torch.version.cuda},
+    }
+    results.write("gpu", measured)
+    print(f"written: {results.place('gpu')}")
     return 0
 
 

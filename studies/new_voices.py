@@ -1,82 +1,100 @@
 """How far the evaluation of the full synthetic corpus can be trusted: held-out speakers, calibration, noise, intervals."""
 
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from spokendigits import corpora, lanes
+from spokendigits import corpora
 from spokendigits.classifier import Classifier
-from spokendigits.clips import Clips, make_clips
-from spokendigits.corpora.corpus import Corpus
-from spokendigits.evaluation import difference, predict
-from spokendigits.files import read_json, runs_folder, versions, write_json
+from spokendigits.clips import make_clips
+from spokendigits.evaluation import difference
+from spokendigits.files import runs_folder
 from spokendigits.intervals import coverage, interval
-from spokendigits.lanes import RUN
-from spokendigits.publish.words import in_words
-from spokendigits.splits import AUDIOMNIST_GROUPS, split
+from spokendigits.recipe import Recipe
+from spokendigits.splits import AUDIOMNIST_GROUPS, Split, split
 from spokendigits.topics.calibration import calibrated, calibration_error, temperature
 from spokendigits.topics.robustness import Disturbed, robustness
-from spokendigits.training import train_or_load
-from studies.real_voices import SYNTHETIC, score
+from studies import results
+from studies.real_voices import SYNTHETIC, score_of_seeds
+from studies.trainings import Trainings
 
 RECIPE = SYNTHETIC.but(corpus="synthetic", f_max=7_600.0, n_mels=64, split="published", folds=5, fold=0, epochs=4)
-AUGMENTED = ("none", "noise", "all")  # the models whose robustness is compared
+AUGMENTED = {"none": "no augmentation", "noise": "noise only", "all": "all augmentation"}  # models compared in noise
 NOISE = 10.0  # dB
 DISTURBED = 1_200  # clips
 # Tests whose truth is known: what one fold here, half of it, and all of its speakers might look like.
 SIMULATED = {"speakers": (6, 12, 60), "clips": (100, 500), "mean": (0.95, 0.97, 0.99), "spread": (0.5, 0.7)}
 
 
-def study(folder: Path | None = None, progress: bool = True) -> dict:
-    """Trains on the published folds of the full synthetic corpus and returns what was found on their test speakers.
+class Folds(Trainings):
+    """A training for each of the published folds of the full synthetic corpus, and some with less augmentation."""
+
+    def fold(self, recipe: Recipe, name: str) -> tuple[Classifier, Split]:
+        """The classifier of a recipe's fold, and the split that it was trained on."""
+        parts = split(self.corpus, recipe.split, recipe.folds, recipe.fold)
+        return self.train(name, recipe, parts), parts
+
+    def disturbed(self) -> pd.DataFrame:
+        """`robustness` of models that differ in their augmentation, on test speakers of the first fold."""
+        tables = []
+        for augment, label in AUGMENTED.items():
+            everything = augment == "all"
+            recipe = RECIPE.but(augment=augment, mix_probability=RECIPE.mix_probability if everything else 0.0)
+            model, parts = self.fold(recipe, "all-0" if everything else augment)
+            rows = np.sort(np.random.default_rng(0).permutation(parts.test)[:DISTURBED])
+            tables.append(
+                robustness(
+                    model, self.clips, self.corpus, rows, progress=self.progress, others=parts.train, model=label
+                )
+            )
+        return pd.concat(tables, ignore_index=True)
+
+
+def measure(folder: Path | None = None, progress: bool = True) -> dict:
+    """Trains on the published folds of the full synthetic corpus and returns how their test speakers are read.
 
     Every training has a folder of its own in `folder` (default: `runs/new-voices`) and is not repeated when it is there.
     """
-    folder = folder or runs_folder() / "new-voices"
     corpus = corpora.load(RECIPE.corpus, progress=progress)
     clips = make_clips(corpus, RECIPE, progress=progress)
-    raw, mended, noisy, temperatures, seconds = [], [], [], [], 0.0
-    for fold in range(len(AUDIOMNIST_GROUPS)):
-        model, parts = _trained(RECIPE.but(fold=fold), corpus, clips, folder / f"all-{fold}", progress)
-        loader = Disturbed(clips, corpus, next(model.parameters()).device, parts.test)
-        clean = predict(model, clips, corpus, parts.test, progress=progress)
-        loader.kind, loader.level = "white", NOISE
-        noisy.append(predict(model, clips, corpus, parts.test, progress=progress, loader=loader))
-        temperatures.append(temperature(predict(model, clips, corpus, parts.validation, progress=progress)))
-        raw.append(clean)
-        mended.append(calibrated(clean, temperatures[-1]))
-        seconds += read_json(folder / f"all-{fold}" / RUN)["seconds"]
-    raw, mended, noisy = (pd.concat(tables, ignore_index=True) for tables in (raw, mended, noisy))
-    drop = difference(raw, noisy)
-    made = read_json(folder / "all-0" / RUN)
+    folds = Folds(folder or runs_folder() / "new-voices", corpus, clips, progress)
+    tables, temperatures, names = [], [], [f"all-{fold}" for fold in range(len(AUDIOMNIST_GROUPS))]
+    for fold, name in enumerate(names):
+        model, parts = folds.fold(RECIPE.but(fold=fold), name)
+        noise = Disturbed(clips, corpus, next(model.parameters()).device, parts.test)
+        noise.kind, noise.level = "white", NOISE
+        raw, noisy = folds.read(model, parts.test), folds.read(model, parts.test, loader=noise)
+        temperatures.append(temperature(folds.read(model, parts.validation)))
+        tables.append((raw, noisy, calibrated(raw, temperatures[-1])))
+    raw, noisy, mended = (pd.concat(column, ignore_index=True) for column in zip(*tables, strict=True))
+    drop, records = difference(raw, noisy), [folds.record(name) for name in names]
+    clean = score_of_seeds([raw])
     return {
-        "speaker_disjoint": score([raw]),
+        "speaker_disjoint": clean,
         "ece_before": _error(raw),
         "ece": _error(mended) | {"temperatures": temperatures},
-        "noise_10db_drop": {"value": drop.pop("difference"), **drop, "clean": score([raw]), "noisy": score([noisy])},
+        "noise_10db_drop": {
+            "value": drop.pop("difference"),
+            **drop,
+            "clean": clean,
+            "noisy": score_of_seeds([noisy]),
+        },
         "interval_coverage": simulated(),
         # JSON has no number for a level that is none.
-        "robustness": compared(folder, corpus, clips, progress).replace({np.nan: None}).to_dict("list"),
+        "robustness": folds.disturbed().replace({np.nan: None}).to_dict("list"),
         "made": {
             "corpus": corpus.source,
             "clips": len(corpus),
             "recipe": RECIPE.to_dict(),
-            "folds": len(AUDIOMNIST_GROUPS),
-            "seconds": round(seconds),
-            "device": made["device"],
-            "precision": made["precision"],
-            "versions": versions(),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "folds": len(names),
+            "seconds": round(sum(record["seconds"] for record in records)),
+            "device": records[0]["device"],
+            "precision": records[0]["precision"],
+            **results.versions_and_time(),
         },
     }
-
-
-def _trained(recipe, corpus: Corpus, clips: Clips, folder: Path, progress: bool) -> tuple[Classifier, object]:
-    parts = split(corpus, recipe.split, recipe.folds, recipe.fold)
-    return train_or_load(recipe, corpus, clips, parts, folder, progress), parts
 
 
 def _error(table: pd.DataFrame) -> dict:
@@ -91,43 +109,5 @@ def simulated() -> dict:
     return {"value": float(np.mean(held)), "low": min(held), "high": max(held), "tests": rows}
 
 
-def compared(folder: Path, corpus: Corpus, clips: Clips, progress: bool) -> pd.DataFrame:
-    """`robustness` of models that differ in their augmentation, on test speakers of the first fold."""
-    tables = []
-    for augment in AUGMENTED:
-        name = "all-0" if augment == "all" else augment
-        mix = RECIPE.mix_probability if augment == "all" else 0.0
-        recipe = RECIPE.but(augment=augment, mix_probability=mix)
-        model, parts = _trained(recipe, corpus, clips, folder / name, progress)
-        rows = np.sort(np.random.default_rng(0).permutation(parts.test)[:DISTURBED])
-        label = {"none": "no augmentation", "noise": "noise only", "all": "all augmentation"}[augment]
-        tables.append(robustness(model, clips, corpus, rows, progress=progress, others=parts.train, model=label))
-    return pd.concat(tables, ignore_index=True)
-
-
-def prose(found: dict) -> dict[str, str]:
-    """What `study` found, as text for the book's pages."""
-    drop, held, made = found["noise_10db_drop"], found["interval_coverage"], found["made"]
-    points = {name: f"{100 * drop[name]:.1f}" for name in ("value", "low", "high")}
-    return {
-        "synthetic_disjoint": in_words(found["speaker_disjoint"], 2),
-        "synthetic_ece_before": in_words(found["ece_before"], 2),
-        "synthetic_ece": in_words(found["ece"], 2),
-        "synthetic_drop": f"{points['value']} points (95 % interval {points['low']} to {points['high']})",
-        "synthetic_noisy": in_words(drop["noisy"], 2),
-        "synthetic_coverage": f"{100 * held['value']:.1f} % (from {100 * held['low']:.1f} % to {100 * held['high']:.1f} % in {len(held['tests'])} settings)",
-        "synthetic_clips": f"{found['speaker_disjoint']['clips']:,}",
-        "synthetic_device": made["device"],
-        "synthetic_torch": made["versions"]["torch"],
-        "synthetic_date": made["finished"][:10],
-    }
-
-
-def store() -> None:
-    """Makes `book/results/synthetic.json` (`make synthetic`)."""
-    found = study()
-    write_json(lanes.repository() / "book" / "results" / "synthetic.json", {"prose": prose(found), **found})
-
-
 if __name__ == "__main__":
-    store()
+    results.write("synthetic", measure())

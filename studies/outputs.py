@@ -6,19 +6,19 @@ import tempfile
 from spokendigits import lanes
 from spokendigits.files import atomic_file, write_json
 from spokendigits.publish import runner, words
+from studies.results import place
 
 
-def store() -> None:
+def renew() -> None:
     """Runs the fast lane afresh and stores its outputs in the notebooks, and its results for the book."""
-    checkout = lanes.repository()
     with tempfile.TemporaryDirectory() as fresh:
         os.environ["SPOKENDIGITS_HOME"] = fresh
         folder = runner.run()
         for path in sorted((folder / "notebooks").glob("*.ipynb")):
-            with atomic_file(checkout / "notebooks" / path.name) as temporary:
+            with atomic_file(lanes.repository() / "notebooks" / path.name) as temporary:
                 temporary.write_bytes(path.read_bytes())
-        write_json(checkout / "book" / "results" / "fast.json", words.fast(folder))
+        write_json(place("fast"), words.fast(folder))
 
 
 if __name__ == "__main__":
-    store()
+    renew()

@@ -7,30 +7,23 @@ The results go to book/results/seat.json, from which the book shows them.
 
 import argparse
 import contextlib
-import math
 import os
 import secrets
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 
-from spokendigits import lanes
+from spokendigits import devices, lanes
 from spokendigits.errors import CourseError, check_names
-from spokendigits.files import read_json, versions, write_json
+from spokendigits.files import read_json, versions
+from studies import results
 
-RESULTS = lanes.repository() / "book" / "results" / "seat.json"
 PAUSE = 0.25  # seconds between two looks
-# A part more than was measured, so that a student can try things: the middle of the 20 to 40 % that The Littlest
-# JupyterHub advises.
-HEADROOM = 1.3
-CLASS = 20  # students
-SERVER_CORES = 16  # of the computer that the page takes as its example
 
 
 def memory(processes: list[psutil.Process]) -> int:
@@ -57,13 +50,13 @@ def processor(processes: list[psutil.Process]) -> float:
 
 def size(folder: Path) -> int:
     """Bytes of all files below a folder, as they take room on the disk; a file with two names counts once."""
-    found = {}
+    sizes = {}
     for place, _, files in os.walk(folder):
         for name in files:
             with contextlib.suppress(OSError):
                 facts = os.lstat(os.path.join(place, name))
-                found[facts.st_dev, facts.st_ino] = getattr(facts, "st_blocks", facts.st_size // 512) * 512
-    return sum(found.values())
+                sizes[facts.st_dev, facts.st_ino] = getattr(facts, "st_blocks", facts.st_size // 512) * 512
+    return sum(sizes.values())
 
 
 def measure(notebook: Path, home: Path) -> dict[str, float]:
@@ -133,53 +126,15 @@ def lab_mb() -> float:
         return memory([server, *server.children(recursive=True)]) / 1e6
 
 
-def prose(found: dict) -> dict[str, str]:
-    """The strings for the book's pages, by their names there."""
-    notebooks = found["notebooks"]
-    words = {}
-    for name, one in notebooks.items():
-        words[f"seat_mb_{name}"] = f"{one['peak_mb']:,.0f}"
-        words[f"seat_cpu_{name}"] = f"{one['cpu_seconds']:,.0f}"
-        words[f"seat_disk_{name}"] = f"{max(0, one['disk_mb']):,.0f}"
-    peak = max(one["peak_mb"] for one in notebooks.values())
-    longest = max(notebooks, key=lambda name: notebooks[name]["cpu_seconds"])
-    whole = peak + found["lab_mb"]
-    limit = math.ceil(whole * HEADROOM / 500) / 2  # GB, in halves
-    return words | {
-        "seat_peak_mb": f"{peak:,.0f}",
-        "seat_lab_mb": f"{found['lab_mb']:,.0f}",
-        "seat_whole_gb": f"{whole / 1000:.1f}",
-        "seat_limit_gb": f"{limit:g}",
-        "seat_limit_mb": f"{limit * 1000:.0f}",
-        "seat_disk_mb": f"{sum(one['disk_mb'] for one in notebooks.values()):,.0f}",
-        "seat_environment_gb": f"{found['environment_mb'] / 1000:.1f}",
-        "seat_cpu_all": f"{sum(one['cpu_seconds'] for one in notebooks.values()):,.0f}",
-        "seat_cpu_longest": f"{notebooks[longest]['cpu_seconds']:,.0f}",
-        "seat_longest": longest[:2].lstrip("0"),
-        "seat_notebooks": str(len(notebooks)),
-        "seat_class": str(CLASS),
-        "seat_class_gb": f"{math.ceil(CLASS * limit)}",
-        "seat_class_disk_gb": f"{math.ceil(sum(one['disk_mb'] for one in notebooks.values()) * CLASS / 1000)}",
-        "seat_class_cores": str(SERVER_CORES),
-        "seat_class_minutes": f"{math.ceil(CLASS * notebooks[longest]['cpu_seconds'] / SERVER_CORES / 60)}",
-        "seat_device": found["made"]["device"],
-        "seat_date": found["made"]["date"][:10],
-        "seat_torch": found["made"]["versions"]["torch"],
-        "seat_counted": found["made"]["counted"],
-        "seat_load": f"{found['made']['load'][0]:.1f}" if found["made"]["load"] else "unknown",
-    }
-
-
-def seat(only: list[str]) -> dict:
-    """Measures the notebooks named in `only` (none: all) and writes what was found to RESULTS, where others' figures stay.
+def measure_all(only: list[str]) -> dict:
+    """Measures the notebooks named in `only` (none: all) and stores what they need, beside what others needed before.
 
     Nothing is written if one of them fails.
     """
-    from spokendigits import devices
-
     paths = {path.stem: path for path in sorted((lanes.repository() / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
     check_names(only, list(paths), "unknown notebook")
-    known = read_json(RESULTS)["notebooks"] if only and RESULTS.is_file() else {}
+    target = results.place("seat")
+    known = read_json(target)["notebooks"] if only and target.is_file() else {}
     load = os.getloadavg() if hasattr(os, "getloadavg") else None
     print("JupyterLab …", end=" ", flush=True)
     server = lab_mb()
@@ -188,19 +143,19 @@ def seat(only: list[str]) -> dict:
     with tempfile.TemporaryDirectory(prefix="spokendigits-seat-") as home:
         for number, name in enumerate(only or paths, 1):
             print(f"[{number}/{len(only or paths)}] {name} …", end=" ", flush=True)
-            measured[name] = {key: round(value, 1) for key, value in measure(paths[name], Path(home)).items()}
-            one = measured[name]
+            needs = {key: round(value, 1) for key, value in measure(paths[name], Path(home)).items()}
             print(
-                f"{one['peak_mb']:,.0f} MB, {one['cpu_seconds']:,.0f} s of processor, {one['seconds']:,.0f} s, "
-                f"{one['disk_mb']:,.0f} MB of disk",
+                f"{needs['peak_mb']:,.0f} MB, {needs['cpu_seconds']:,.0f} s of processor, {needs['seconds']:,.0f} s, "
+                f"{needs['disk_mb']:,.0f} MB of disk",
                 flush=True,
             )
-    found = {
+            measured[name] = needs
+    record = {
         "notebooks": dict(sorted((known | measured).items())),
         "lab_mb": round(server, 1),
         "environment_mb": round(size(Path(sys.prefix)) / 1e6, 1),
         "made": {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "date": results.now(),
             "device": devices.device_name(devices.processes().device),
             "cores": os.cpu_count(),
             "counted": "PSS" if sys.platform == "linux" else "RSS",
@@ -208,17 +163,16 @@ def seat(only: list[str]) -> dict:
             "versions": {**versions(), **{name: version(name) for name in ("jupyterlab", "ipykernel", "papermill")}},
         },
     }
-    found = {"prose": prose(found), **found}
-    write_json(RESULTS, found)
-    print(f"The results are in {RESULTS}")
-    return found
+    results.write("seat", record)
+    print(f"The results are in {target}")
+    return record
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.seat", description="What one student's seat needs.")
     parser.add_argument("--only", nargs="+", default=[], metavar="NOTEBOOK",
                         help="measure these again, such as 06_real_voices (default: all, in order)")  # fmt: skip
-    seat(parser.parse_args().only)
+    measure_all(parser.parse_args().only)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The small network that answers in the book's page: what it learned from, who taught it, and how well it hears."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -11,23 +11,22 @@ import pandas as pd
 
 from spokendigits import corpora, lanes
 from spokendigits.classifier import Classifier
-from spokendigits.clips import Clips, make_clips
+from spokendigits.clips import make_clips
 from spokendigits.corpora import others, voices
-from spokendigits.corpora.corpus import Corpus, join
+from spokendigits.corpora.corpus import join
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import difference, predict, recall_by
-from spokendigits.files import atomic_file, read_json, runs_folder, sha256, versions, write_json
-from spokendigits.intervals import accuracy, interval
-from spokendigits.lanes import MODEL, RUN
-from spokendigits.publish.words import in_words
+from spokendigits.evaluation import difference, recall_by
+from spokendigits.files import atomic_file, runs_folder, sha256
+from spokendigits.intervals import interval, score
 from spokendigits.splits import Split, check_speakers
 from spokendigits.topics.onnx_reader import load_onnx
-from spokendigits.topics.onnx_writer import parity, write_onnx
-from studies import exports
+from spokendigits.topics.onnx_writer import FILES, parity, write_onnx
 from spokendigits.topics.rejection import auroc, choose_threshold, scores
 from spokendigits.topics.robustness import robustness
-from spokendigits.training import train_or_load
+from studies import exports, results
+from studies.exports import read_onnx
 from studies.real_voices import SYNTHETIC
+from studies.trainings import Trainings
 
 # The engine beside espeak-ng, from Debian, whose voices may be used for anything.
 ENGINES = ("flite",)
@@ -42,28 +41,21 @@ NOISES = ["white", "babble"]  # kinds of disturbance
 CALIBRATION = 500  # clips that show the range of numbers in the network, for int8
 LARGEST = 1_500_000  # bytes of the model for the page
 PAGE_MODEL = "book/_static/say/digits.onnx"
-AT_ONCE = 64  # clips that an exported model reads
 
 
-class Study:
-    """Corpora, parts and trainings, each made when it is asked for and found again below `folder`."""
+class Networks(Trainings):
+    """The small network, its teacher and its twins, on digits of many voices, other words and noises, and FSDD's people.
 
-    def __init__(self, folder: Path | None = None, progress: bool = True):
-        self.folder = folder or runs_folder() / "small"
-        self.progress = progress
+    The column `corpus` says which a clip is of.
+    """
 
-    @cached_property
-    def corpus(self) -> Corpus:
-        """Digits of many voices, other words and noises, and FSDD's people; the column `corpus` says which."""
-        spoken = voices.read(voices.fetch(engines=ENGINES, progress=self.progress))
-        refused = others.read(others.fetch(engines=ENGINES, progress=self.progress))
-        return join("small", [spoken, refused, corpora.load("fsdd", progress=self.progress)])
+    def __init__(self, folder: Path, progress: bool = True):
+        spoken = voices.read(voices.fetch(engines=ENGINES, progress=progress))
+        refused = others.read(others.fetch(engines=ENGINES, progress=progress))
+        corpus = join("small", [spoken, refused, corpora.load("fsdd", progress=progress)])
+        super().__init__(folder, corpus, make_clips(corpus, TEACHER, progress=progress), progress)
 
-    @cached_property
-    def clips(self) -> Clips:
-        return make_clips(self.corpus, TEACHER, progress=self.progress)
-
-    def rows(self, corpus: str, speakers: np.ndarray | None = None, **facts) -> np.ndarray:
+    def rows(self, corpus: str, speakers: np.ndarray | list[str] | None = None, **facts) -> np.ndarray:
         """Row numbers of one corpus, of some speakers, with columns that have given values."""
         table = self.corpus.table
         wanted = table["corpus"] == corpus
@@ -94,129 +86,114 @@ class Study:
         check_speakers(parts, self.corpus)
         return parts
 
+    @cached_property
+    def people(self) -> dict[str, np.ndarray]:
+        """The rows of each of FSDD's people, by name."""
+        names = sorted(self.corpus.table["speaker"][self.rows("fsdd")].unique())
+        return {name: self.rows("fsdd", [name]) for name in names}
+
     def with_people(self, left_out: str | None = None) -> Split:
         """The same with FSDD's people to learn from; one of them validates instead, if named."""
-        people = [name for name in self.people if name != left_out]
-        train = np.concatenate([self.parts.train, np.repeat(self.rows("fsdd", people), TIMES)])
-        return replace(
-            self.parts, train=train, validation=self.rows("fsdd", [left_out]) if left_out else self.parts.validation
-        )
-
-    @cached_property
-    def people(self) -> list[str]:
-        return sorted(self.corpus.table["speaker"][self.rows("fsdd")].unique())
-
-    def trained(self, name: str, recipe, parts: Split, **options) -> Classifier:
-        return train_or_load(recipe, self.corpus, self.clips, parts, self.folder / name, self.progress, **options)
+        people = self.rows("fsdd", [name for name in self.people if name != left_out])
+        train = np.concatenate([self.parts.train, np.repeat(people, TIMES)])
+        return replace(self.parts, train=train, validation=self.people.get(left_out, self.parts.validation))
 
     def teacher(self) -> Classifier:
-        return self.trained("teacher", TEACHER, self.parts)
+        return self.train("teacher", TEACHER, self.parts)
 
     def alone(self) -> Classifier:
         """The small network without a teacher."""
-        return self.trained("alone", STUDENT, self.parts)
+        return self.train("alone", STUDENT, self.parts)
 
     def taught(self) -> Classifier:
-        return self.trained("taught", STUDENT, self.parts, teacher=self.teacher())
+        return self.train("taught", STUDENT, self.parts, teacher=self.teacher())
 
     def final(self, left_out: str | None = None) -> Classifier:
         """The small network that heard people, too: all of them, or all but one."""
         self.taught()
-        recipe = HUMAN.but(weights=str(self.folder / "taught" / MODEL))
-        return self.trained(f"without-{left_out}" if left_out else "final", recipe, self.with_people(left_out))
+        recipe = HUMAN.but(weights=str(self.weights("taught")))
+        return self.train(f"without-{left_out}" if left_out else "final", recipe, self.with_people(left_out))
 
-    def read(self, model: Classifier, rows: np.ndarray) -> pd.DataFrame:
-        return predict(model, self.clips, self.corpus, rows, progress=self.progress)
+    def left_out(self, read: Callable[[Classifier, np.ndarray], pd.DataFrame]) -> pd.DataFrame:
+        """Each person as the network reads them that learned from all others: `read(model, rows)`, one below the other."""
+        return pd.concat([read(self.final(name), rows) for name, rows in self.people.items()], ignore_index=True)
 
-    def scores(self, model: Classifier, rows: np.ndarray) -> np.ndarray:
-        return scores(model, self.clips, self.corpus, rows)
+    def scored(self, model: Classifier, rows: np.ndarray) -> pd.DataFrame:
+        """Rows of the corpus with the column `score`: how sure the model is that any digit was said."""
+        return self.corpus.table.iloc[rows].assign(score=scores(model, self.clips, self.corpus, rows))
+
+    def calibration(self, left_out: str | None = None) -> np.ndarray:
+        """Some clips that the final network learned from: voices and people, or people's numbers are clipped."""
+        train = self.with_people(left_out).train
+        return self.clips.read(np.sort(np.random.default_rng(0).choice(train, CALIBRATION, replace=False)))
 
 
-def study(folder: Path | None = None, progress: bool = True) -> tuple[dict, Study]:
-    """Trains all of it and returns what was found, for `book/results/small.json`, with the models."""
-    at = Study(folder, progress)
-    models = {"teacher": at.teacher(), "alone": at.alone(), "taught": at.taught(), "small": at.final()}
-    test, people = at.parts.test, at.rows("fsdd")
-    held_out = {name: at.read(model, test) for name, model in models.items()}
-    unheard = {name: at.read(models[name], people) for name in ("teacher", "alone", "taught")}  # these heard no people
-    left_out = pd.concat([at.read(at.final(one), at.rows("fsdd", [one])) for one in at.people], ignore_index=True)
+def measure(networks: Networks) -> dict:
+    """Trains all of it and returns how it reads, for `book/results/small.json`."""
+    models = {
+        "teacher": networks.teacher(),
+        "alone": networks.alone(),
+        "taught": networks.taught(),
+        "small": networks.final(),
+    }
+    test, people = networks.parts.test, networks.rows("fsdd")
+    held_out = {name: networks.read(model, test) for name, model in models.items()}
+    unheard = {name: networks.read(models[name], people) for name in ("teacher", "alone", "taught")}
+    left_out = networks.left_out(networks.read)
+    train = networks.parts.train
+    digits = train[networks.corpus.table["digit"].iloc[train] >= 0]
     noise = [
         robustness(
-            model,
-            at.clips,
-            at.corpus,
+            models[name],
+            networks.clips,
+            networks.corpus,
             test,
-            progress=progress,
+            progress=networks.progress,
             kinds=NOISES,
-            others=at.parts.train[at.corpus.table["digit"].iloc[at.parts.train] >= 0],
+            others=digits,
             model=name,
         )
-        for name, model in models.items()
-        if name != "alone"
+        for name in ("teacher", "taught", "small")
     ]
-    found = {
+    groups = [column for column in ("speaker", "gender", "accent") if left_out[column].notna().any()]
+    twins = _training(networks, *(f"without-{name}" for name in networks.people))
+    return {
         "held_out": {
-            **{name: _score(table) for name, table in held_out.items()},
-            "lost": _lost(held_out["teacher"], held_out["small"]),
-            "gained": _lost(held_out["taught"], held_out["alone"]),  # what the teacher brought
+            **{name: score(table) for name, table in held_out.items()},
+            "lost": _change(held_out["teacher"], held_out["small"]),
+            "gained": _change(held_out["taught"], held_out["alone"]),  # what the teacher brought
             "by": {column: _by(held_out["small"], column) for column in ("engine", "accent")},
         },
         "people": {
-            "small": _score(left_out),
-            **{f"{name}_alone": _score(table) for name, table in unheard.items()},
-            "gained_alone": _lost(unheard["taught"], unheard["alone"]),
-            "by": {
-                column: _by(left_out, column)
-                for column in ("speaker", "gender", "accent")
-                if left_out[column].notna().any()
-            },
+            "small": score(left_out),
+            **{f"{name}_alone": score(table) for name, table in unheard.items()},  # these heard no people
+            "gained_alone": _change(unheard["taught"], unheard["alone"]),
+            "by": {column: _by(left_out, column) for column in groups},
         },
         "people_in_training": len(people),
         # JSON has no number for a level that is none.
         "noise": pd.concat(noise, ignore_index=True).replace({np.nan: None}).to_dict("records"),
         "noise_corpus": "voices",
-        "rejection": _rejection(at, models["small"]),
-        "data": _data(at),
+        "rejection": rejection(networks),
+        "data": _data(networks, digits),
         "sizes": {
             "parameters": _parameters(models["small"]),
             "teacher_parameters": _parameters(models["teacher"]),
             "bytes": {
-                "safetensors": (at.folder / "final" / MODEL).stat().st_size,
-                "teacher": (at.folder / "teacher" / MODEL).stat().st_size,
+                "safetensors": networks.weights("final").stat().st_size,
+                "teacher": networks.weights("teacher").stat().st_size,
             },
         },
         "training": {
-            "small": _trained(at.folder / "taught", at.folder / "final"),
-            "teacher": _trained(at.folder / "teacher"),
-            "others": [
-                {
-                    "what": "six trainings, one person left out of each",
-                    **_trained(*(at.folder / f"without-{one}" for one in at.people)),
-                }
-            ],
+            "small": _training(networks, "taught", "final"),
+            "teacher": _training(networks, "teacher"),
+            "others": [{"what": "six trainings, one person left out of each", **twins}],
         },
     }
-    return found, at
 
 
-def _score(table: pd.DataFrame) -> dict:
-    low, high = interval(table)
-    return {
-        "accuracy": accuracy(table),
-        "low": low,
-        "high": high,
-        "clips": len(table),
-        "speakers": table["speaker"].nunique(),
-    }
-
-
-def _lost(one: pd.DataFrame, other: pd.DataFrame) -> dict:
-    return {name: value for name, value in difference(one, other).items() if name in ("difference", "low", "high")}
-
-
-def _points(found: dict) -> str:
-    low, high = (f"{100 * found[name]:.1f}" for name in ("low", "high"))
-    return f"{100 * found['difference']:+.1f} points (95 % interval {low} to {high})"
+def _change(table: pd.DataFrame, other: pd.DataFrame) -> dict:
+    return {name: value for name, value in difference(table, other).items() if name in ("difference", "low", "high")}
 
 
 def _by(table: pd.DataFrame, column: str) -> list[dict]:
@@ -227,43 +204,36 @@ def _parameters(model: Classifier) -> int:
     return sum(value.numel() for value in model.backbone.parameters())
 
 
-def _trained(*folders: Path) -> dict:
-    made = [read_json(folder / RUN) for folder in folders]
+def _training(networks: Networks, *names: str) -> dict:
+    records = [networks.record(name) for name in names]
     return {
-        "seconds": sum(one["seconds"] for one in made),
-        "epochs": sum(one["recipe"]["epochs"] for one in made),
-        "device": made[0]["device"],
-        "precision": made[0]["precision"],
+        "seconds": sum(record["seconds"] for record in records),
+        "epochs": sum(record["recipe"]["epochs"] for record in records),
+        "device": records[0]["device"],
+        "precision": records[0]["precision"],
     }
 
 
-def _rejection(at: Study, model: Classifier) -> dict:
+def rejection(networks: Networks) -> dict:
     """How well digits are told from what is none: test voices' digits, words never heard, noises never heard."""
-    table = at.corpus.table
-    kinds = {
-        "validation": at.parts.validation,
-        "digits": at.parts.test,
-        "words": at.rows("others", at.groups[0], kind="word", heard=False),
-        "noise": at.rows("others", kind="noise", heard=False),
+    rows = {
+        "validation": networks.parts.validation,
+        "digits": networks.parts.test,
+        "words": networks.rows("others", networks.groups[0], kind="word", heard=False),
+        "noise": networks.rows("others", kind="noise", heard=False),
     }
-    found = {name: at.scores(model, rows) for name, rows in kinds.items()}
-    threshold = choose_threshold(found["validation"], PASS)
+    tables = {name: networks.scored(networks.final(), part) for name, part in rows.items()}
+    threshold = choose_threshold(tables["validation"]["score"].to_numpy(), PASS)
 
-    def refused(name: str, scored: np.ndarray, below: bool) -> dict:
-        """A share of clips, with its interval over speakers."""
-        said = (scored < threshold) if below else (scored >= threshold)
-        speakers = table["speaker"].iloc[kinds[name]].reset_index(drop=True)
-        low, high = interval(pd.DataFrame({"digit": 1, "predicted": said.astype(int), "speaker": speakers}))
-        return {"value": float(said.mean()), "low": low, "high": high}
-
-    left_out = [(at.scores(at.final(one), at.rows("fsdd", [one])), at.rows("fsdd", [one])) for one in at.people]
-    kinds["people"] = np.concatenate([rows for _, rows in left_out])
-    people = np.concatenate([scored for scored, _ in left_out])
+    def share(table: pd.DataFrame, accepted: bool) -> dict:
+        """A share of clips that are accepted or refused, with its interval over speakers."""
+        counted = (table["score"] >= threshold) == accepted
+        low, high = interval(table[["speaker"]].assign(digit=1, predicted=counted.astype(int)))
+        return {"value": float(counted.mean()), "low": low, "high": high}
 
     def against(*names: str) -> dict:
-        rows = np.concatenate([kinds["digits"], *(kinds[name] for name in names)])
-        scored = np.concatenate([found["digits"], *(found[name] for name in names)])
-        return auroc(scored, table["digit"].iloc[rows].to_numpy() >= 0, table["speaker"].iloc[rows].to_numpy())
+        table = pd.concat([tables["digits"], *(tables[name] for name in names)])
+        return auroc(table["score"].to_numpy(), table["digit"].to_numpy() >= 0, table["speaker"].to_numpy())
 
     return {
         "words": against("words"),
@@ -271,118 +241,100 @@ def _rejection(at: Study, model: Classifier) -> dict:
         "both": against("words", "noise"),
         "threshold": float(threshold),
         "pass": PASS,
-        "digits_rejected": refused("digits", found["digits"], below=True),
-        "digits_rejected_people": refused("people", people, below=True),
-        "words_accepted": refused("words", found["words"], below=False),
-        "noises_accepted": refused("noise", found["noise"], below=False),
-        "digits": len(kinds["digits"]),
-        "other_words": len(kinds["words"]),
-        "noises": len(kinds["noise"]),
+        "digits_rejected": share(tables["digits"], accepted=False),
+        "digits_rejected_people": share(networks.left_out(networks.scored), accepted=False),
+        "words_accepted": share(tables["words"], accepted=True),
+        "noises_accepted": share(tables["noise"], accepted=True),
+        "digits": len(rows["digits"]),
+        "other_words": len(rows["words"]),
+        "noises": len(rows["noise"]),
         "threshold_from": "validation voices",
     }
 
 
-def _data(at: Study) -> dict:
-    table, train = at.corpus.table, at.parts.train
-    digits = train[table["digit"].iloc[train] >= 0]
+def _data(networks: Networks, digits: np.ndarray) -> dict:
+    heard, parts = networks.corpus.table.iloc[digits], networks.parts
     return {
-        "corpus": at.corpus.label,
-        "source": at.corpus.source,
-        "engines": table.iloc[digits]["engine"].value_counts().to_dict(),
-        "voices_train": table.iloc[digits]["speaker"].nunique(),
+        "corpus": networks.corpus.label,
+        "source": networks.corpus.source,
+        "engines": heard["engine"].value_counts().to_dict(),
+        "voices_train": heard["speaker"].nunique(),
         "clips_train": len(digits),
-        "voices_held_out": len(at.groups[0]),
-        "clips_held_out": len(at.parts.test),
-        "others_train": len(train) - len(digits),
-        "people": len(at.people),
-        "people_clips": len(at.rows("fsdd")),
+        "voices_held_out": len(networks.groups[0]),
+        "clips_held_out": len(parts.test),
+        "others_train": len(parts.train) - len(digits),
+        "people": len(networks.people),
+        "people_clips": len(networks.rows("fsdd")),
     }
 
 
-def prose(found: dict) -> dict[str, str]:
-    """What was found, as text for the book's pages."""
-    rejection, held_out, people = found["rejection"], found["held_out"], found["people"]
-    return {
-        "small_held_out": in_words(held_out["small"]),
-        "small_teacher": in_words(held_out["teacher"]),
-        "small_taught": in_words(held_out["taught"]),
-        "small_alone": in_words(held_out["alone"]),
-        "small_gained": _points(held_out["gained"]),
-        "small_people_gained": _points(people["gained_alone"]),
-        "small_people": in_words(people["small"]),
-        "small_people_taught": in_words(people["taught_alone"]),
-        "small_people_alone": in_words(people["alone_alone"]),
-        "small_people_teacher": in_words(people["teacher_alone"]),
-        "small_auroc_words": f"{rejection['words']['value']:.3f}",
-        "small_auroc_noise": f"{rejection['noise']['value']:.3f}",
-        "small_int8_lost": f"{100 * found['int8']['held_out']['lost']['difference']:.1f} points",
-        "small_people_int8_lost": f"{100 * found['int8']['people']['lost']['difference']:.1f} points",
-        "small_parameters": f"{found['sizes']['parameters'] / 1e6:.2f} million",
-        "small_teacher_parameters": f"{found['sizes']['teacher_parameters'] / 1e6:.1f} million",
-        "small_clips_train": f"{found['data']['clips_train']:,}",
-        "small_others_train": f"{found['data']['others_train']:,}",
-        "small_voices_train": f"{found['data']['voices_train']:,}",
-        "small_device": found["training"]["small"]["device"],
-        "small_date": found["made"]["finished"][:10],
-        "small_torch": found["made"]["versions"]["torch"],
-    }
+def quantized(networks: Networks, path: Path) -> dict:
+    """What 8 bits read: the page's file the held-out voices, and each person a file of the network that left them out.
 
-
-def store() -> None:
-    """Makes the page's model, `book/results/small.json` and `book/results/export.json` (`make small`).
-
-    Raises CourseError if the model is too large for a page.
+    With what that loses, in the same clips, against 32 bits.
     """
-    checkout = lanes.repository()
-    found, at = study()
-    calibration = _calibration(at)
-    threshold, digest = found["rejection"]["threshold"], sha256(at.folder / "final" / MODEL)
+    test, tables = networks.parts.test, []
     with tempfile.TemporaryDirectory() as folder:
-        made = {
+        for name, rows in networks.people.items():
+            calibration = networks.calibration(name)
+            file = write_onnx(networks.final(name), Path(folder) / f"{name}.onnx", "int8", calibration=calibration)
+            tables.append(read_onnx(networks, load_onnx(file), rows))
+    both = {
+        "held_out": (networks.read(networks.final(), test), read_onnx(networks, load_onnx(path), test)),
+        "people": (networks.left_out(networks.read), pd.concat(tables, ignore_index=True)),
+    }
+    return {part: score(in_8) | {"lost": _change(in_32, in_8)} for part, (in_32, in_8) in both.items()}
+
+
+def write_page_model(networks: Networks, threshold: float) -> tuple[Path, dict[str, int]]:
+    """Writes the final network in 8 bits to the book's page; returns its path, and the bytes of both ONNX files.
+
+    Raises CourseError if the file is too large for a page.
+    """
+    digest, calibration = sha256(networks.weights("final")), networks.calibration()
+    page = lanes.repository() / PAGE_MODEL
+    with tempfile.TemporaryDirectory() as folder:
+        files = {
             precision: write_onnx(
-                at.final(), Path(folder) / f"{precision}.onnx", precision, threshold, at.clips.read(calibration), digest
+                networks.final(), Path(folder) / f"{precision}.onnx", precision, threshold, calibration, digest
             )
-            for precision in ("fp32", "int8")
+            for precision in FILES
         }
-        found["sizes"]["bytes"] |= {precision: path.stat().st_size for precision, path in made.items()}
-        if found["sizes"]["bytes"]["int8"] > LARGEST:
-            raise CourseError(
-                f"{found['sizes']['bytes']['int8']:,} bytes are too many for a page. Choose a smaller backbone."
-            )
-        found["int8"] = _quantized(at, made["int8"])
-        page = checkout / PAGE_MODEL
-        page.parent.mkdir(parents=True, exist_ok=True)
+        sizes = {precision: path.stat().st_size for precision, path in files.items()}
+        if sizes["int8"] > LARGEST:
+            raise CourseError(f"{sizes['int8']:,} bytes are too many for a page. Choose a smaller backbone.")
         with atomic_file(page) as temporary:
-            temporary.write_bytes(made["int8"].read_bytes())
-    found["made"] = {
+            temporary.write_bytes(files["int8"].read_bytes())
+    return page, sizes
+
+
+def write_results() -> None:
+    """Makes the page's model, `book/results/small.json` and `book/results/export.json` (`make small`)."""
+    networks = Networks(runs_folder() / "small")
+    measured = measure(networks)
+    page, sizes = write_page_model(networks, measured["rejection"]["threshold"])
+    measured["sizes"]["bytes"] |= sizes
+    measured["int8"] = quantized(networks, page)
+    measured["made"] = {
         "recipe": HUMAN.to_dict(),
         "student_recipe": STUDENT.to_dict(),
         "teacher_recipe": TEACHER.to_dict(),
         "seed": HUMAN.seed,
         "sha256": sha256(page),
-        "versions": versions(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **results.versions_and_time(),
     }
-    rows = exports.study(
-        {"resnet50": at.teacher(), "small": at.final()},
-        at.clips,
-        at.corpus,
-        at.parts.test,
-        calibration=calibration,
-        progress=at.progress,
-    )
-    people = at.clips.read(at.rows("fsdd"))
+    models = {"resnet50": networks.teacher(), "small": networks.final()}
+    people = networks.clips.read(networks.rows("fsdd"))
     exported = {
-        "rows": list(rows.values()),
+        "rows": exports.measure(models, networks, networks.parts.test, networks.calibration()),
         "corpus": "voices that nobody trained on",
-        "parity": {name: _parity(model, people) for name, model in (("resnet50", at.teacher()), ("small", at.final()))},
+        "parity": {name: _parity(model, people) for name, model in models.items()},
         "parity_clips": len(people),
-        "device": found["training"]["small"]["device"],
-        "made": found["made"],
+        "device": measured["training"]["small"]["device"],
+        "made": measured["made"],
     }
-    results = checkout / "book" / "results"
-    write_json(results / "export.json", {"prose": export_prose(exported), **exported})
-    write_json(results / "small.json", {"prose": prose(found), **found})
+    results.write("export", exported)
+    results.write("small", measured)
 
 
 def _parity(model: Classifier, waveforms: np.ndarray) -> float:
@@ -391,55 +343,5 @@ def _parity(model: Classifier, waveforms: np.ndarray) -> float:
         return parity(model, load_onnx(write_onnx(model, Path(folder) / "fp32.onnx")), waveforms)
 
 
-def _calibration(at: Study, left_out: str | None = None) -> np.ndarray:
-    """Rows of some clips that the final network learned from: voices and people, or people's numbers are clipped."""
-    train = at.with_people(left_out).train
-    return np.sort(np.random.default_rng(0).choice(train, CALIBRATION, replace=False))
-
-
-def _quantized(at: Study, path: Path) -> dict:
-    """What 8 bits read: the page's file the held-out voices, and each person a file of the network that left them out.
-
-    With what that loses, in the same clips, against 32 bits.
-    """
-    left_out = []
-    with tempfile.TemporaryDirectory() as folder:
-        for one in at.people:
-            calibration = at.clips.read(_calibration(at, one))
-            other = write_onnx(at.final(one), Path(folder) / f"{one}.onnx", "int8", calibration=calibration)
-            left_out.append(_read_onnx(at, other, at.rows("fsdd", [one])))
-    read = {"held_out": _read_onnx(at, path, at.parts.test), "people": pd.concat(left_out, ignore_index=True)}
-    in_full = {
-        "held_out": at.read(at.final(), at.parts.test),
-        "people": pd.concat([at.read(at.final(one), at.rows("fsdd", [one])) for one in at.people], ignore_index=True),
-    }
-    return {name: _score(table) | {"lost": _lost(in_full[name], table)} for name, table in read.items()}
-
-
-def _read_onnx(at: Study, path: Path, rows: np.ndarray) -> pd.DataFrame:
-    model = load_onnx(path)
-    parts = [rows[first : first + AT_ONCE] for first in range(0, len(rows), AT_ONCE)]
-    predicted = np.concatenate([model(at.clips.read(part))[0].argmax(axis=1) for part in parts])
-    return at.corpus.table.iloc[rows].assign(predicted=predicted)
-
-
-def export_prose(found: dict) -> dict[str, str]:
-    """The table of sizes, times and accuracies, as text for the book's pages: `export_small_int8_mb` and so on."""
-    out = {
-        "export_device": found["device"],
-        "export_parity_clips": f"{found['parity_clips']:,}",
-        "export_parity_resnet50": f"{found['parity']['resnet50']:.1e}",
-        "export_parity_small": f"{found['parity']['small']:.1e}",
-    }
-    for row in found["rows"]:
-        name = f"export_{row['model']}_{row['precision'].lower()}"
-        out |= {
-            f"{name}_mb": f"{row['size_mb']:.2f}",
-            f"{name}_times": f"{row['speedup']:.1f}",
-            f"{name}_accuracy": in_words(row),
-        }
-    return out
-
-
 if __name__ == "__main__":
-    store()
+    write_results()

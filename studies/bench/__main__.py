@@ -1,4 +1,4 @@
-"""The command `python -m benchmarks`: every contestant in a fresh process, taking turns, and what came of it."""
+"""The command `python -m studies.bench`: every contestant in a fresh process, taking turns, and what came of it."""
 
 import argparse
 import os
@@ -7,12 +7,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from spokendigits.errors import CourseError, check_names
-from spokendigits.files import atomic_file, read_json, runs_folder, versions, write_json
+from spokendigits.files import atomic_file, read_json, runs_folder, versions
 from studies.bench import report
 from studies.bench.contestants import FULL, QUICK, Sizes
 
@@ -56,7 +55,7 @@ def bench(rounds: int, only: list[str], quick: bool) -> None:
     if rounds < 1:
         raise CourseError(f"--rounds {rounds}: at least one round is needed.")
     whole = set(only) == set(report.COMPARISONS) and not quick
-    results, picture = (RESULTS, PICTURE) if whole else (runs_folder() / "bench.json", runs_folder() / "bench.png")
+    target, picture = (RESULTS, PICTURE) if whole else (runs_folder() / "bench.json", runs_folder() / "bench.png")
     sizes, started = QUICK if quick else FULL, time.perf_counter()
     names = [name for key, (_, names) in report.COMPARISONS.items() if key in only for name in names]
     # Memory hardly differs from time to time. It comes last: its files drive the recordings out of the page cache.
@@ -72,11 +71,14 @@ def bench(rounds: int, only: list[str], quick: bool) -> None:
         for number, turn in enumerate(filter(None, turns), 1):
             load.append(os.getloadavg()[0])
             answers.append({name: say(number, name, contest(name, files, quick)) for name in turn})
-    found = {
-        **report.ratios(answers),
+    from studies import results  # not before: it brings pandas
+
+    ratios = report.ratios(answers)
+    record = {
+        **ratios,
         "quick": quick,
         "made": {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "date": results.now(),
             "minutes": (time.perf_counter() - started) / 60,
             "device": facts["device"],
             "precision": facts["precision"],
@@ -91,14 +93,13 @@ def bench(rounds: int, only: list[str], quick: bool) -> None:
         "medians": report.medians(answers),
         "rounds": answers,
     }
-    found = {"prose": report.prose(found), **found}
-    fig = report.figure(found)
+    fig = report.figure(record)
     with atomic_file(picture) as temporary:
         fig.savefig(temporary, bbox_inches="tight", metadata={"Software": None})
-    write_json(results, found)
-    for name, value in report.ratios(answers).items():
-        print(f"{name:24} {value:.2f}")
-    print(f"The results are in {results}, their figure is {picture}")
+    results.write("bench", record, target)
+    for name, ratio in ratios.items():
+        print(f"{name:24} {ratio:.2f}")
+    print(f"The results are in {target}, their figure is {picture}")
 
 
 def contest(name: str, files: Path, quick: bool) -> dict:

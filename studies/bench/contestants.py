@@ -1,4 +1,4 @@
-"""The contestants, each run in a fresh process: `python -m benchmarks.contestants NAME FILES ANSWER [--quick]`.
+"""The contestants, each run in a fresh process: `python -m studies.bench.contestants NAME FILES ANSWER [--quick]`.
 
 Each writes what it measured as JSON to ANSWER. Imports stand inside the functions, before the clock starts: no time
 holds an import, and the processes that `make_clips` starts import this file again.
@@ -69,9 +69,13 @@ def prepare(files: Path, sizes: Sizes) -> dict:
     with tempfile.TemporaryDirectory() as spoken:
         jobs = [
             espeak.Job(
-                one.name, one.accent, one.variant, f"{spoken}/{one.name}", synthetic.utterances(one, sizes.takes, 0)
+                voice.name,
+                voice.accent,
+                voice.variant,
+                f"{spoken}/{voice.name}",
+                synthetic.utterances(voice, sizes.takes, 0),
             )
-            for one in synthetic.SPEAKERS[: sizes.speakers]
+            for voice in synthetic.SPEAKERS[: sizes.speakers]
         ]
         for job, _ in espeak.speak_all(jobs, os.cpu_count() or 1):
             (files / job.speaker).mkdir(parents=True)
@@ -224,8 +228,8 @@ def frontend_librosa(files: Path, sizes: Sizes) -> dict:
         for first in range(0, len(clips), BATCH):
             audio = torch.tensor(clips.audio[first : first + BATCH])
             expected = torch.from_numpy(np.stack(pictures[first : first + BATCH]))[:, None]
-            for found in (ours(audio), torchaudios(to_float(audio).unsqueeze(1))):
-                furthest = max(furthest, (found - expected).abs().max().item())
+            for picture in (ours(audio), torchaudios(to_float(audio).unsqueeze(1))):
+                furthest = max(furthest, (picture - expected).abs().max().item())
     if furthest > FURTHEST:
         raise CourseError(
             f"the frontends differ by {furthest:.3f} dB: they do not do the same work. Mend LogMel first."
@@ -359,7 +363,7 @@ def memory(files: Path, sizes: Sizes, times: int) -> dict:
     stages, started = {}, time.perf_counter()
 
     def done(stage: str) -> None:
-        before = sum(found["seconds"] for found in stages.values())
+        before = sum(stage["seconds"] for stage in stages.values())
         stages[stage] = {"seconds": time.perf_counter() - started - before, "peak_mb": peak_mb()}
 
     clips = make_clips(corpus, recipe, THREADS, progress=False)
@@ -407,8 +411,8 @@ CONTESTANTS: dict[str, Callable[[Path, Sizes], dict]] = {
 def main(name: str, files: str, answer: str, quick: str = "") -> None:
     from spokendigits.files import write_json
 
-    found = CONTESTANTS[name](Path(files), QUICK if quick else FULL)
-    write_json(answer, {**found, "peak_mb": peak_mb()})
+    measured = CONTESTANTS[name](Path(files), QUICK if quick else FULL)
+    write_json(answer, {**measured, "peak_mb": peak_mb()})
 
 
 if __name__ == "__main__":

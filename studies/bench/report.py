@@ -1,4 +1,4 @@
-"""From the raw rounds to medians, the words of the book's pages, and the figure."""
+"""From the raw rounds to ratios, medians and the figure. What pages say of them is in `studies.words`."""
 
 from statistics import median
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ COMPARISONS = {
     "predict": ("recordings to predictions", ("predict-ours", "predict-librosa")),
     "memory": ("peak memory", ("memory-1", "memory-10", "memory-100")),
 }
-# How many times as many clips a second as the fastest of the others.
+# How many times as many clips a second as the fastest of its rivals.
 SPEED = {
     "clips_vs_librosa": ("clips-ours", ["clips-librosa"]),
     "frontend_vs_librosa": ("frontend-ours", ["frontend-librosa"]),
@@ -43,16 +43,17 @@ def ratios(rounds: list[dict]) -> dict[str, float]:
     rounds: {contestant: {"seconds", "clips", "peak_mb"}} each. `memory_growth` is the peak memory, and `time_growth` the
     seconds a clip, with a hundred times as many clips. What no round holds is left out.
     """
-    found: dict[str, list[float]] = {}
+    by_name: dict[str, list[float]] = {}
     for answers in rounds:
-        for name, (ours, others) in SPEED.items():
-            if answers.keys() >= {ours, *others}:
-                found.setdefault(name, []).append(rate(answers[ours]) / max(rate(answers[other]) for other in others))
+        for name, (ours, rivals) in SPEED.items():
+            if answers.keys() >= {ours, *rivals}:
+                fastest = max(rate(answers[rival]) for rival in rivals)
+                by_name.setdefault(name, []).append(rate(answers[ours]) / fastest)
         if answers.keys() >= {"memory-1", "memory-100"}:
-            small, large = answers["memory-1"], answers["memory-100"]
-            found.setdefault("memory_growth", []).append(large["peak_mb"] / small["peak_mb"])
-            found.setdefault("time_growth", []).append(rate(small) / rate(large))
-    return {name: median(values) for name, values in found.items()}
+            fewest, most = answers["memory-1"], answers["memory-100"]
+            by_name.setdefault("memory_growth", []).append(most["peak_mb"] / fewest["peak_mb"])
+            by_name.setdefault("time_growth", []).append(rate(fewest) / rate(most))
+    return {name: median(values) for name, values in by_name.items()}
 
 
 def medians(rounds: list[dict]) -> dict[str, dict[str, float]]:
@@ -70,48 +71,20 @@ def medians(rounds: list[dict]) -> dict[str, dict[str, float]]:
     }
 
 
-def prose(results: dict) -> dict[str, str]:
-    """The strings for the book's pages, by their names there."""
-    words = {f"bench_{name}": f"{value:.2f}" for name, value in ratios(results["rounds"]).items()}
-    for name, found in medians(results["rounds"]).items():
-        key = f"bench_{name.replace('-', '_')}"
-        words[f"{key}_seconds"] = f"{found['seconds']:.1f}"
-        words[f"{key}_clips"] = f"{found['clips']:,}"
-        words[f"{key}_rate"] = f"{found['clips_per_second']:,.0f}"
-        words[f"{key}_mb"] = f"{found['peak_mb']:,.0f}"
-    alone = [
-        answer["clips"] / answer["predict_seconds"]
-        for answers in results["rounds"]
-        for answer in answers.values()
-        if "predict_seconds" in answer
-    ]
-    if alone:
-        words["bench_predict_alone_rate"] = f"{median(alone):,.0f}"
-    made = results["made"]
-    return words | {
-        "bench_device": made["device"],
-        "bench_precision": made["precision"],
-        "bench_repeats": str(made["repeats"]),
-        "bench_minutes": f"{made['minutes']:.0f}",
-        "bench_date": made["date"][:10],
-        "bench_torch": made["versions"]["torch"],
-        "bench_torchaudio": made["versions"]["torchaudio"],
-        "bench_librosa": made["versions"]["librosa"],
-        "bench_alt": alt_text(results["rounds"]),
-    }
-
-
 def alt_text(rounds: list[dict]) -> str:
     """What the figure shows, in words, for readers who do not see it."""
-    found, parts = medians(rounds), []
+    middles, parts = medians(rounds), []
     for title, names in COMPARISONS.values():
-        if names[0] not in found:
+        if names[0] not in middles:
             continue
+        answers = {name: middles[name] for name in names}
         if names[0] == "memory-1":
-            shown = ", ".join(f"{found[name]['peak_mb']:,.0f} MB for {found[name]['clips']:,} clips" for name in names)
+            shown = ", ".join(
+                f"{answer['peak_mb']:,.0f} MB for {answer['clips']:,} clips" for answer in answers.values()
+            )
             parts.append(f"Peak memory: {shown}.")
         else:
-            shown = ", ".join(f"{label(name)} {found[name]['clips_per_second']:,.0f}" for name in names)
+            shown = ", ".join(f"{label(name)} {answer['clips_per_second']:,.0f}" for name, answer in answers.items())
             parts.append(f"{title.capitalize()}, clips a second: {shown}.")
     return f"Bars of the medians, and a dot for each round. {' '.join(parts)}"
 
@@ -127,8 +100,8 @@ def figure(results: dict) -> "Figure":
     from spokendigits.plots import BLUE, GREY, describe
     from spokendigits.plots import figure as new
 
-    rounds, found = results["rounds"], medians(results["rounds"])
-    panels = [(title, names) for title, names in COMPARISONS.values() if names[0] in found]
+    rounds, middles = results["rounds"], medians(results["rounds"])
+    panels = [(title, names) for title, names in COMPARISONS.values() if names[0] in middles]
     rows = -(-len(panels) // 2)
     fig, axes = new(8, 1.7 * rows, rows, 2, squeeze=False)
     for ax in axes.flat[len(panels) :]:
@@ -141,7 +114,7 @@ def figure(results: dict) -> "Figure":
             ax.barh(place, median(values), color=BLUE if memory or name.endswith("-ours") else GREY, height=0.6)
             ax.plot(values, [place] * len(values), "o", color="black", markersize=3)
             ax.annotate(f" {median(values):,.0f}", (max(values), place), va="center")
-        labels = [f"{found[name]['clips']:,} clips" if memory else label(name) for name in names]
+        labels = [f"{middles[name]['clips']:,} clips" if memory else label(name) for name in names]
         ax.set_yticks(range(len(names)), labels)
         ax.set(title=title, xlabel="MB" if memory else "clips a second", xlim=(0, 1.25 * ax.dataLim.xmax))
         ax.invert_yaxis()
