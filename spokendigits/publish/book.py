@@ -1,4 +1,4 @@
-"""The book: staged apart from the checkout, built by jupyter-book with warnings as errors."""
+"""The book (`spokendigits book`): staged apart from the checkout, built by jupyter-book with warnings as errors."""
 
 import re
 import shutil
@@ -8,15 +8,17 @@ import tempfile
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
+from spokendigits import lanes
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, checkout, read_json
 from spokendigits.plots import BLUE, GREY, describe, described, figure
-from spokendigits.publish import words
-from spokendigits.publish.runner import STATE
+from spokendigits.publish import card, runner, say_a_digit, words
+from spokendigits.publish.runner import STATE, pages
 
 TIME = re.compile(r"\*\*Time\*\* (\d+) minutes[^.\n]*?(\d+) more for the exercises")
 # The tag of a cell that is folded away, or of one whose code is: what the button calls it.
@@ -34,10 +36,10 @@ def build(
 ) -> Path:
     """Builds the book from executed notebooks and returns the path of its first page.
 
-    `notebooks` is a folder that holds the five executed notebooks; nothing is executed here. The pages go to
+    `notebooks` is a folder that holds the executed notebooks; nothing is executed here. The pages go to
     `target`/html, which is replaced only when the new book is whole. `results` gives the prose its numbers: a flat
     dict of strings, shown where a page says `{{ name }}` (None: "prose" in book/results/fast.json). `full` is what a run
-    of the full lane found, as `full.results` gives it (None: book/results/full.json).
+    of the full lane found, as `words.full` gives it (None: book/results/full.json).
     Raises CourseError with jupyter-book's own warnings: one is enough to fail.
     """
     source = checkout() or Path.cwd()
@@ -45,15 +47,21 @@ def build(
         raise CourseError(f"{source}: no _config.yml and book/ here. Build the book from a checkout of the repository.")
     with tempfile.TemporaryDirectory(prefix="spokendigits-book-") as folder:
         stage = Path(folder).resolve()
-        _stage(source, Path(notebooks), stage, _results(source, results, full))
-        _run_jupyter_book(stage)
-        made = stage / "_build" / "html"
-        missing = [page for page in pages(stage) if not (made / f"{page}.html").is_file()]
+        prose = words.prose() | (full or {}).get("prose", {}) | (results or {}) | minutes(source / "notebooks")
+        chart = draw_over_seed(
+            (full or words.stored("full"))["curves"], lanes.stored("seed")["curves"], prose["full_corpus"]
+        )
+        shown = chart._repr_mimebundle_()
+        _stage(source, Path(notebooks), stage, prose | {"over_seed_alt": described(shown["text/plain"])[0]})
+        (stage / "book" / "figures" / "over_seed.png").write_bytes(shown["image/png"])
+        run_jupyter_book(stage)
+        built = stage / "_build" / "html"
+        missing = [page for page in pages(stage) if not (built / f"{page}.html").is_file()]
         if missing:  # builds have been green with no page at all
             raise CourseError(f"The book lacks the page(s) {', '.join(missing)}, though jupyter-book reported success.")
         html = Path(target) / "html"
         with atomic_folder(html) as temporary:
-            shutil.copytree(made, temporary, dirs_exist_ok=True)
+            shutil.copytree(built, temporary, dirs_exist_ok=True)
     return html / "index.html"
 
 
@@ -69,100 +77,45 @@ def build_run(folder: Path) -> Path:
     return index
 
 
-def pages(folder: Path | str) -> list[str]:
-    """The pages that `folder`/_toc.yml lists, in order, without a suffix: `book/index`, `notebooks/01_data`, ..."""
-    toc = yaml.safe_load((Path(folder) / "_toc.yml").read_text(encoding="utf-8"))
-    chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-    return [toc["root"], *chapters]
-
-
-def _results(source: Path, results: dict[str, str] | None, full: dict | None) -> dict:
-    """What the pages show: numbers for the prose, and the figure of the full run over the original experiment's.
-
-    How long a notebook takes is its own word, whatever `results` say.
-    """
-    from spokendigits.publish import card
-
-    def stored(name: str, command: str) -> dict:
-        path = source / "book" / "results" / f"{name}.json"
-        if not path.is_file():
-            raise CourseError(f"{path}: missing, so pages have no numbers to show. Run `make {command}`.")
-        return read_json(path)
-
-    results = results or stored("fast", "outputs")["prose"]
-    full = full or stored("full", "full")
-    seed, others = (read_json(source / "book" / "results" / f"{name}.json") for name in ("seed", "published"))
-    commands = {
-        "bench": "bench",
-        "synthetic": "synthetic",
-        "fsdd": "real",
-        "seat": "seat",
-        "small": "small",
-        "export": "small",
-    }
-    found = {what: stored(what, command) for what, command in commands.items()}
-    measured = {name: text for one in found.values() for name, text in one["prose"].items()}
-    measured |= card.prose(found["small"], found["export"])
-    shown = draw_over_seed(full["curves"], seed["curves"], full["prose"]["full_corpus"])._repr_mimebundle_()
-    made = results | minutes(source / "notebooks") | {"over_seed_alt": described(shown["text/plain"])[0]}
-    prose = seed["prose"] | others["prose"] | full["prose"] | measured | made
-    return {"prose": prose, "figures": {"over_seed": shown["image/png"]}}
-
-
 def minutes(notebooks: Path) -> dict[str, str]:
     """The minutes that each notebook says in its opening cell, to read and run it and for its exercises: `minutes_01_data`, `exercises_01_data`, ..."""
-    import nbformat
-
-    found = {}
-    for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
+    stated = {}
+    for path in runner.notebooks(notebooks):
         said = TIME.search(nbformat.read(path, as_version=4).cells[0].source)
         if not said:
             raise CourseError(
                 f"{path.name}: its first cell does not say `**Time** 30 minutes to read, 20 more for the exercises.`"
             )
-        found |= {f"minutes_{path.stem}": said[1], f"exercises_{path.stem}": said[2]}
-    return found
+        stated |= {f"minutes_{path.stem}": said[1], f"exercises_{path.stem}": said[2]}
+    return stated
 
 
-def _stage(source: Path, notebooks: Path, stage: Path, results: dict) -> None:
+def _stage(source: Path, notebooks: Path, stage: Path, prose: dict[str, str]) -> None:
     """Copies what the book is made of, and nothing else, into `stage`."""
-    from spokendigits.publish import say_a_digit
-
     shutil.copytree(source / "book", stage / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__", ".*"))
     say_a_digit.stage(stage / "book" / "_static" / "say")
     shutil.copy(source / "_toc.yml", stage)
     config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
-    config["parse"]["myst_substitutions"] = results["prose"]
+    config["parse"]["myst_substitutions"] = prose
     (stage / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-    for name, picture in results["figures"].items():
-        (stage / "book" / "figures" / f"{name}.png").write_bytes(picture)
+    own_model = card.of_course(words.stored("small"), words.stored("export"))
+    (stage / "book" / "model_card.md").write_text(card.render(own_model), encoding="utf-8")
     for page in (stage / "book").glob("*.md"):
         # Sphinx puts no numbers into the options of a directive, and alt texts have some.
         text = page.read_text(encoding="utf-8")
-        text = re.sub(r"(?<=:alt: )\{\{ (\w+) \}\}", lambda found: results["prose"][found[1]], text)
+        text = re.sub(r"(?<=:alt: )\{\{ (\w+) \}\}", lambda name: prose[name[1]], text)
         page.write_text(text, encoding="utf-8")
     (stage / "notebooks").mkdir()
-    for page in pages(stage):
-        if page.startswith("notebooks/"):
-            notebook = notebooks / f"{page.removeprefix('notebooks/')}.ipynb"
-            if not notebook.is_file():
-                raise CourseError(f"{notebook}: missing, and _toc.yml lists it. Run the notebooks: `spokendigits run`.")
-            _stage_notebook(notebook, stage / "notebooks" / notebook.name)
+    for path in runner.notebooks(notebooks, pages(stage)):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:  # folded ones get a button that says what is in them
+            for tag in FOLDED.keys() & cell.metadata.get("tags", []):
+                buttons = {"code_prompt_show": f"Show {FOLDED[tag]}", "code_prompt_hide": f"Hide {FOLDED[tag]}"}
+                cell.metadata["mystnb"] = buttons | cell.metadata.get("mystnb", {})
+        nbformat.write(notebook, stage / "notebooks" / path.name)
 
 
-def _stage_notebook(source: Path, target: Path) -> None:
-    """Copies an executed notebook, its folded cells with a button that says what is in them."""
-    import nbformat
-
-    notebook = nbformat.read(source, as_version=4)
-    for cell in notebook.cells:
-        for what in FOLDED.keys() & cell.metadata.get("tags", []):
-            words = {"code_prompt_show": f"Show {FOLDED[what]}", "code_prompt_hide": f"Hide {FOLDED[what]}"}
-            cell.metadata["mystnb"] = words | cell.metadata.get("mystnb", {})
-    nbformat.write(notebook, target)
-
-
-def _run_jupyter_book(stage: Path) -> None:
+def run_jupyter_book(stage: Path) -> None:
     """Runs jupyter-book on `stage` in a process of its own: Sphinx changes the logging of the one it runs in."""
     entry = "from jupyter_book.cli.main import main; main()"
     options = ["--path-output", str(stage), "-W", "-n", "--keep-going"]

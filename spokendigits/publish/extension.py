@@ -1,6 +1,9 @@
-"""The book's own small Sphinx extension: alt texts and captions of output figures, links to terms, buttons. Named in _config.yml."""
+"""The book's own small Sphinx extension, named in _config.yml: alt texts and captions of output figures, links to terms, buttons."""
 
 import re
+
+from docutils import nodes
+from sphinx.util import logging
 
 from spokendigits.plots import described
 
@@ -12,11 +15,8 @@ def setup(app) -> dict:
     """Registers the extension with Sphinx (named under `extra_extensions` in _config.yml)."""
     app.connect("doctree-read", _describe_figures)
     app.connect("doctree-read", _anchor_terms)
-    app.connect("html-page-context", _add_demo)
     # Later than the theme, which makes its launch buttons at 501.
-    app.connect("html-page-context", _add_lab_button, priority=502)
-    app.connect("html-page-context", _drop_thebe, priority=502)
-    app.connect("html-page-context", _drop_list_role)
+    app.connect("html-page-context", _finish_page, priority=502)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -26,13 +26,7 @@ def _describe_figures(app, doctree) -> None:
     The course's figures carry both as their plain text, beside the picture (`plots.describe`). myst-nb knows one alt text a
     cell, taken from the cell's metadata, and a cell may show several figures.
     """
-    from docutils import nodes
-    from sphinx.util import logging
-
-    def warn(message: str, place) -> None:
-        logging.getLogger(__name__).warning(message, location=place)
-
-    place = 1
+    warn, place = logging.getLogger(__name__).warning, 1
     for bundle in doctree.findall(nodes.container):
         if bundle.get("nb_element") != "mime_bundle":
             continue
@@ -40,10 +34,8 @@ def _describe_figures(app, doctree) -> None:
         alt, caption = described("".join(plain))
         for image in list(bundle.findall(nodes.image)):
             if len(alt) < SHORTEST_ALT_TEXT or alt.startswith("<"):
-                warn(
-                    f"a figure among the outputs has no description, only {alt!r}. Give its plain text one sentence.",
-                    bundle,
-                )
+                said = f"a figure among the outputs has no description, only {alt!r}. Give its plain text one sentence."
+                warn(said, location=bundle)
             image["alt"] = alt
             if caption:
                 figure = nodes.figure("", align="default", ids=[f"output-figure-{place}"])
@@ -51,9 +43,10 @@ def _describe_figures(app, doctree) -> None:
                 image.replace_self(figure)
                 figure += [image, nodes.caption("", caption)]
     for figure in doctree.findall(nodes.figure):
-        caption = " ".join(part.astext() for part in figure.findall(nodes.caption))
-        if not SENTENCE.fullmatch(" ".join(caption.split())):
-            warn(f"a figure has no sentence below it, only {caption!r}. Say how to read it (`plots.describe`).", figure)
+        caption = " ".join(" ".join(part.astext() for part in figure.findall(nodes.caption)).split())
+        if not SENTENCE.fullmatch(caption):
+            said = f"a figure has no sentence below it, only {caption!r}. Say how to read it (`plots.describe`)."
+            warn(said, location=figure)
 
 
 def _anchor_terms(app, doctree) -> None:
@@ -62,51 +55,34 @@ def _anchor_terms(app, doctree) -> None:
     A notebook has no other kind of link that JupyterLab shows as one. Of a page's anchors MyST knows only the headings, and
     warns of all others; so a link to a term that is not there still stops the build.
     """
-    from docutils import nodes
-
     page = app.env.docname
     anchors = {name: (term.line, name, term.astext()) for term in doctree.findall(nodes.term) for name in term["ids"]}
     for key, bibliography in app.env.get_domain("cite").bibliographies.items():
         if key.docname == page:
-            anchors |= {
-                node["ids"][0]: (None, node["ids"][0], name) for name, node in bibliography.citation_nodes.items()
-            }
+            places = {name: node["ids"][0] for name, node in bibliography.citation_nodes.items()}
+            anchors |= {place: (None, place, name) for name, place in places.items()}
     app.env.metadata[page].setdefault("myst_slugs", {}).update(anchors)
 
 
-def _add_lab_button(app, pagename, templatename, context, doctree) -> None:
-    """Adds JupyterLab, as `make lab` starts it, to the launch buttons of a notebook's page."""
+def _finish_page(app, pagename, templatename, context, doctree) -> None:
+    """Adds a button and the demo's scripts; takes out what jupyter-book adds and the book has no use for."""
     for group in context.get("header_buttons", []):
         if group.get("label") == "launch-buttons":
-            group["buttons"].append(
-                {
-                    "type": "link",
-                    "text": "JupyterLab",
-                    "tooltip": "Open in JupyterLab on this computer, once `make lab` has started it",
-                    "icon": "fas fa-flask",
-                    # `make lab` serves the whole checkout at the usual port, so that links to other pages lead somewhere.
-                    "url": f"http://localhost:8888/lab/tree/{pagename}.ipynb",
-                }
-            )
-
-
-def _add_demo(app, pagename, templatename, context, doctree) -> None:
-    """Gives the page "Say a digit", and no other, its scripts and its style."""
-    if pagename == "book/say_a_digit":
+            button = {"type": "link", "text": "JupyterLab", "icon": "fas fa-flask"}
+            button["tooltip"] = "Open in JupyterLab on this computer, once `make lab` has started it"
+            # `make lab` serves the whole checkout at the usual port, so that links to other pages lead somewhere.
+            button["url"] = f"http://localhost:8888/lab/tree/{pagename}.ipynb"
+            group["buttons"].append(button)
+    if pagename == "book/say_a_digit":  # the page that listens, and no other
         app.add_css_file("say/say.css")
         for script in ("say/built.js", "say/say.js"):
             app.add_js_file(script, loading_method="defer")
-
-
-def _drop_thebe(app, pagename, templatename, context, doctree) -> None:
-    """Drops the scripts of thebe, which jupyter-book always adds: unused here, and they name another host."""
+    # Scripts of thebe, which jupyter-book always adds: unused here, and they name another host.
     for kind in ("script_files", "css_files"):
         context[kind] = [file for file in context.get(kind, []) if "thebe" not in f"{file} {vars(file)}".lower()]
-
-
-def _drop_list_role(app, pagename, templatename, context, doctree) -> None:
-    """Takes the role "list" from the references: their items have another role, so a screen reader would find it empty."""
-    if "body" in context:
+    if (
+        "body" in context
+    ):  # The items of a reference list have a role of their own: a screen reader would find it empty.
         context["body"] = context["body"].replace(
             '<div role="list" class="citation-list">', '<div class="citation-list">'
         )

@@ -1,11 +1,13 @@
-"""Runs the notebooks in order with papermill."""
+"""Runs the notebooks in order with papermill (`spokendigits run`)."""
 
 import hashlib
 import os
+import re
 import time
 from pathlib import Path
 
 import nbformat
+import yaml
 
 import spokendigits
 from spokendigits import corpora, lanes
@@ -15,6 +17,22 @@ from spokendigits.files import atomic_file, read_json, write_json
 DEFAULTS = {"corpus": "synthetic", "lane": "fast", "run": ""}
 STATE = "course.json"
 OWN = ("random", "speaker", "plain", "augmented", "small", "taught")  # what the notebooks call their trainings
+
+
+def pages(folder: Path | str) -> list[str]:
+    """The pages that `folder`/_toc.yml lists, in order, without a suffix: `book/index`, `notebooks/01_data`, ..."""
+    toc = yaml.safe_load((Path(folder) / "_toc.yml").read_text(encoding="utf-8"))
+    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+
+
+def notebooks(folder: Path, listed: list[str] | None = None) -> list[Path]:
+    """The notebooks of `folder` among the pages `listed` (None: those of the _toc.yml beside it); CourseError if one is missing."""
+    listed = pages(folder.parent) if listed is None else listed
+    paths = [folder / f"{Path(page).name}.ipynb" for page in listed if page.startswith("notebooks/")]
+    for path in paths:
+        if not path.is_file():
+            raise CourseError(f"{path}: missing, and _toc.yml lists it. Run the notebooks: `spokendigits run`.")
+    return paths
 
 
 def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: Path | None = None) -> Path:
@@ -28,7 +46,7 @@ def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: P
         corpora.check_name(corpus)
         corpus = str(Path(corpus).resolve())
     folder = lanes.run_folder(name, lane, corpus)
-    paths = sorted((source or lanes.repository() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    paths = notebooks(source or lanes.repository() / "notebooks")
     given = {"corpus": corpus, "lane": lane, "run": name}
     # A default is left to the notebook, so that its page shows no second parameter cell that says the same.
     parameters = {key: value for key, value in given.items() if value != DEFAULTS[key]}
@@ -38,12 +56,13 @@ def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: P
     for number, path in enumerate(paths, 1):
         digest = hashlib.sha256(path.read_bytes() + spokendigits.__version__.encode()).hexdigest()
         target = folder / "notebooks" / path.name
+        print(f"[{number}/{len(paths)}] {path.stem}", end="", flush=True)
         if state["done"].get(path.name) == digest and target.is_file():
-            print(f"[{number}/{len(paths)}] {path.stem}: done before", flush=True)
+            print(": done before", flush=True)
             continue
         # What comes later stands on this one.
         state["done"] = {done: value for done, value in state["done"].items() if done < path.name}
-        print(f"[{number}/{len(paths)}] {path.stem} …", end=" ", flush=True)
+        print(" …", end=" ", flush=True)
         started = time.perf_counter()
         execute(path, target, parameters)
         seconds = time.perf_counter() - started
@@ -64,9 +83,8 @@ def claim(folder: Path, parameters: dict) -> dict:
             )
         return state
     # Notebooks opened by hand leave their trainings here too; those may be used again.
-    if folder.is_dir() and any(
-        entry.name not in OWN and entry.suffix not in (".csv", ".json") for entry in folder.iterdir()
-    ):
+    entries = folder.iterdir() if folder.is_dir() else ()
+    if any(entry.name not in OWN and entry.suffix not in (".csv", ".json") for entry in entries):
         raise CourseError(f"{folder} holds something that is no run of this course. Choose another --name.")
     state = {"parameters": parameters, "done": {}, "seconds": {}}
     write_json(folder / STATE, state)
@@ -85,24 +103,17 @@ def execute(path: Path, target: Path, parameters: dict) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    target.parent.mkdir(parents=True, exist_ok=True)
     failed = target.with_suffix(".failed.ipynb")
+    # The kernel would warn on every start that it talks over TCP, on this computer alone.
+    options = {"kernel_name": "python3", "progress_bar": False, "extra_arguments": ["--log-level=CRITICAL"]}
     with atomic_file(target) as temporary:
         try:
-            papermill.execute_notebook(
-                str(path),
-                str(temporary),
-                parameters,
-                cwd=str(path.parent),
-                kernel_name="python3",
-                progress_bar=False,
-                # The kernel would warn on every start that it talks over TCP, on this computer alone.
-                extra_arguments=["--log-level=CRITICAL"],
-            )
+            papermill.execute_notebook(str(path), str(temporary), parameters, cwd=str(path.parent), **options)
         except PapermillExecutionError as error:
             os.replace(temporary, failed)
+            source = "\n".join(f"    {line}" for line in error.source.splitlines())
             raise CourseError(
-                f"{path.name}: cell {error.cell_index} failed with {error.ename}: {error.evalue}\n\n{_indent(error.source)}\n\n"
+                f"{path.name}: cell {error.cell_index} failed with {error.ename}: {error.evalue}\n\n{source}\n\n"
                 f"The executed copy: {failed}. After mending it, the same command continues from here."
             ) from None
         notebook = nbformat.read(temporary, as_version=4)
@@ -111,31 +122,16 @@ def execute(path: Path, target: Path, parameters: dict) -> None:
     failed.unlink(missing_ok=True)
 
 
-def tidy(notebook) -> None:
+def tidy(notebook: nbformat.NotebookNode) -> None:
     """Takes out what differs from run to run: papermill's paths and times, and all but the last state of progress bars."""
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
     notebook.metadata.pop("papermill", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
+    CoalesceStreamsPreprocessor(enabled=True)(notebook, {})
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
-        if cell.cell_type == "code":
-            cell.outputs = _joined(cell.outputs)
-
-
-def _joined(outputs: list) -> list:
-    """Outputs with what was written in pieces to one stream put together, and overwritten lines left out."""
-    joined = []
-    for output in outputs:
-        if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
-            joined[-1].text += output.text
-        else:
-            joined.append(output)
-    for output in joined:
-        if output.output_type == "stream":
-            lines = output.text.split("\n")
-            output.text = "\n".join(line.rstrip("\r").split("\r")[-1] for line in lines)
-    return joined
-
-
-def _indent(source: str) -> str:
-    return "\n".join(f"    {line}" for line in source.splitlines())
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = re.sub(r"\r(?=\n|$)", "", output.text)

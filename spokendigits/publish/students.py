@@ -1,4 +1,4 @@
-"""Copies of the notebooks for students: the exercises without their solutions, and nothing run yet."""
+"""Copies of the notebooks for students: exercises without their solutions, and nothing run yet (`spokendigits students`)."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import nbformat
 from spokendigits import __version__, lanes
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder
+from spokendigits.publish.runner import notebooks
 
 NOTE = f"""> **Student copy** of *Spoken digits* {__version__}. Solutions and outputs were left out.
 > Run the cells from top to bottom with Shift+Enter. Write your answers where it says `# your answer`."""
@@ -19,9 +20,9 @@ def write(target: Path | str | None = None, source: Path | str | None = None) ->
     checkout's). Raises CourseError that names the notebook when an exercise has no cell tagged `solution`: its solution
     would stand in the copy.
     """
-    source = (lanes.repository() / "notebooks") if source is None else Path(source)
-    target = source.parent / "_build" / "students" if target is None else Path(target)
-    copies = {path.name: copy(path) for path in sorted(source.glob("[0-9][0-9]_*.ipynb"))}
+    source = Path(source or lanes.repository() / "notebooks")
+    target = Path(target or source.parent / "_build" / "students")
+    copies = {path.name: copy(path) for path in notebooks(source)}
     with atomic_folder(target) as folder:
         for name, notebook in copies.items():
             nbformat.write(notebook, folder / name)
@@ -33,22 +34,19 @@ def copy(path: Path) -> nbformat.NotebookNode:
     from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocessor
 
     notebook = nbformat.read(path, as_version=4)
-    check(path.name, notebook)
+    unsolved = ""
+    for cell in [*notebook.cells, nbformat.v4.new_markdown_cell("## The end")]:
+        if "solution" in cell.metadata.get("tags", []):
+            unsolved = ""
+        elif cell.cell_type == "markdown" and cell.source.startswith("## "):
+            if unsolved:
+                raise CourseError(
+                    f"{path.name}: {unsolved}: no cell below it is tagged `solution`. Tag it, then try again."
+                )
+            heading = cell.source.splitlines()[0].removeprefix("## ")
+            unsolved = heading if heading.startswith("Exercise") else ""
     for preprocessor in (TagRemovePreprocessor(remove_cell_tags={"solution"}), ClearOutputPreprocessor()):
         notebook, _ = preprocessor.preprocess(notebook, {})
     # The same id each time, so that two copies of one notebook are equal.
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell(NOTE, id="student-copy"))
     return notebook
-
-
-def check(name: str, notebook: nbformat.NotebookNode) -> None:
-    """CourseError unless every exercise has a solution that is tagged as one, before the next heading."""
-    waiting = ""
-    for cell in [*notebook.cells, nbformat.v4.new_markdown_cell("## The end")]:
-        tags = cell.metadata.get("tags", [])
-        if "solution" in tags:
-            waiting = ""
-        elif cell.cell_type == "markdown" and cell.source.startswith("## "):
-            if waiting:
-                raise CourseError(f"{name}: {waiting}: no cell below it is tagged `solution`. Tag it, then try again.")
-            waiting = cell.source.splitlines()[0].removeprefix("## ") if cell.source.startswith("## Exercise") else ""

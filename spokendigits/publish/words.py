@@ -1,56 +1,83 @@
-"""Results in words, as the book's pages show them: what a run found (`fast`), and a run at full size (`full`)."""
+"""Results in words, as the book's pages and the model card show them: of a run (`fast`), of one at full size (`full`), stored ones."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from spokendigits.errors import CourseError
 from spokendigits.files import read_json
-from spokendigits.lanes import RUN, weights_name
+from spokendigits.lanes import RUN, shipped, weights_name
 from spokendigits.publish.runner import STATE
 
 AVERAGED = 25  # steps a point of the training curve, as in book/results/seed.json
+# Files of book/results that pages cannot do without, and the command of the Makefile that measures each.
+COMMANDS = {
+    "fast": "outputs",
+    "full": "full",
+    "bench": "bench",
+    "synthetic": "synthetic",
+    "fsdd": "real",
+    "seat": "seat",
+    "small": "small",
+    "export": "small",
+}
+GPU = (
+    "On {gpu_device} the original's {{term}}`recipe` took {gpu_seconds_training} s with validation, in {gpu_precision}: "
+    "{gpu_clips_a_second} clips a second, {gpu_ms_step} ms a step ({gpu_date}, PyTorch {gpu_torch})."
+)
+
+
+def stored(name: str) -> dict:
+    """A file of book/results; CourseError that names the command that makes it where it is missing."""
+    path = shipped(f"results/{name}.json")
+    if not path.is_file():
+        raise CourseError(f"{path}: missing, so pages have no numbers to show. Run `make {COMMANDS[name]}`.")
+    return read_json(path)
+
+
+def prose() -> dict[str, str]:
+    """What all stored results say, by the names that pages use; `gpu_measured` also where no GPU was measured."""
+    for name in COMMANDS:
+        stored(name)
+    texts: dict[str, str] = {}
+    for path in sorted(shipped("results").glob("*.json")):
+        texts |= read_json(path).get("prose", {})
+    return texts | {"gpu_measured": GPU.format_map(texts) if "gpu_device" in texts else "No GPU has been measured yet."}
 
 
 def in_words(score: dict, places: int = 1) -> str:
     """An accuracy with its interval as pages show it, such as "93.8 % (95 % interval 67.0 % to 99.1 %)".
 
-    score: accuracy, or any share under the name value, with low and high.
+    score: accuracy, recall, or any share under the name value, with low and high.
     """
-    share, low, high = (
-        f"{100 * one:.{places}f} %" for one in (score.get("accuracy", score.get("value")), score["low"], score["high"])
-    )
+    share = next(score[name] for name in ("accuracy", "value", "recall") if name in score)
+    share, low, high = (f"{100 * part:.{places}f} %" for part in (share, score["low"], score["high"]))
     return f"{share} (95 % interval {low} to {high})"
 
 
 def fast(folder: Path) -> dict:
     """What a run found and what made it; `prose` holds the same as text for the book's pages."""
-    found = read_json(folder / "metrics.json")
+    metrics, state = read_json(folder / "metrics.json"), read_json(folder / STATE)
     trained = {split: read_json(folder / split / RUN) for split in ("random", "speaker")}
-    state = read_json(folder / STATE)
-    made = trained["random"]
-    seconds = sum(state["seconds"].values())
-
-    prose = {
+    record = trained["random"]
+    texts = {
         "lane": state["parameters"]["lane"],
-        "corpus": made["corpus"],
-        "clips": f"{made['clips_train'] + made['clips_validation']:,}",
-        "accuracy_random": in_words(found["random"]),
-        "accuracy_speaker": in_words(found["speaker"]),
-        "roc_auc_random": f"{found['random']['roc_auc']:.5f}",
-        "roc_auc_speaker": f"{found['speaker']['roc_auc']:.5f}",
-        "weights": weights_name(made["weights"]),
-        "warning": made["warning"] or "The backbone started from published weights, as in the seed experiment.",
-        "device": made["device"],
-        "training_seconds": f"{sum(one['seconds'] for one in trained.values()):.0f}",
-        "seconds": f"{seconds:.0f}",
-        "version": made["versions"]["spokendigits"],
-        "torch": made["versions"]["torch"],
-        "date": made["finished"][:10],
+        "corpus": record["corpus"],
+        "clips": f"{record['clips_train'] + record['clips_validation']:,}",
+        **{f"accuracy_{split}": in_words(metrics[split]) for split in trained},
+        **{f"roc_auc_{split}": f"{metrics[split]['roc_auc']:.5f}" for split in trained},
+        "weights": weights_name(record["weights"]),
+        "warning": record["warning"] or "The backbone started from published weights, as in the seed experiment.",
+        "device": record["device"],
+        "training_seconds": f"{sum(training['seconds'] for training in trained.values()):.0f}",
+        "seconds": f"{sum(state['seconds'].values()):.0f}",
+        "version": record["versions"]["spokendigits"],
+        "torch": record["versions"]["torch"],
+        "date": record["finished"][:10],
+        **{f"seconds_{Path(name).stem}": f"{seconds:.0f}" for name, seconds in state["seconds"].items()},
     }
-    for name, one in state["seconds"].items():
-        prose[f"seconds_{Path(name).stem}"] = f"{one:.0f}"
-    return {"prose": prose, "metrics": found, "trained": trained, "course": state}
+    return {"prose": texts, "metrics": metrics, "trained": trained, "course": state}
 
 
 def full(folder: Path, stages: dict[str, float] | None = None) -> dict:
@@ -58,37 +85,34 @@ def full(folder: Path, stages: dict[str, float] | None = None) -> dict:
 
     `stages` are the seconds of each step on the way, where they were measured.
     """
-    made, found = read_json(folder / RUN), read_json(folder / "metrics.json")
+    record, metrics = read_json(folder / RUN), read_json(folder / "metrics.json")
     steps, history = pd.read_csv(folder / "steps.csv"), pd.read_csv(folder / "history.csv")
-    stages = {
-        **(stages or {}),
-        "training": float(history["seconds"].sum()),
-        "validation": float(history["validation_seconds"].sum()),
-    }
-    loss = [float(f"{part.mean():.4g}") for part in np.split(steps["loss"], range(AVERAGED, len(steps), AVERAGED))]
-    prose = {
-        "full_corpus": made["corpus"],
-        "full_clips": f"{made['clips_train'] + made['clips_validation']:,}",
-        "full_weights": weights_name(made["weights"]),
-        "full_device": made["device"],
-        "full_precision": made["precision"],
-        "full_accuracy": in_words(found, 2),
-        "full_roc_auc": f"{found['roc_auc']:.8f}",
+    epochs = {"training": float(history["seconds"].sum()), "validation": float(history["validation_seconds"].sum())}
+    stages = (stages or {}) | epochs
+    texts = {
+        "full_corpus": record["corpus"],
+        "full_clips": f"{record['clips_train'] + record['clips_validation']:,}",
+        "full_weights": weights_name(record["weights"]),
+        "full_device": record["device"],
+        "full_precision": record["precision"],
+        "full_accuracy": in_words(metrics, 2),
+        "full_roc_auc": f"{metrics['roc_auc']:.8f}",
         "full_loss": f"{history['loss'].iloc[-1]:.8f}",
-        "full_mistakes": f"{found['mistakes']} of {found['clips']:,}",
+        "full_mistakes": f"{metrics['mistakes']} of {metrics['clips']:,}",
         "full_seconds": f"{sum(stages.values()):,.0f}",
         "full_minutes": f"{sum(stages.values()) / 60:.0f}",
-        "full_epochs_seconds": f"{stages['training'] + stages['validation']:,.0f}",
-        "full_clips_a_second": f"{made['clips_train'] * len(history) / stages['training']:.0f}",
-        "full_split": made["recipe"]["split"],
-        "full_torch": made["versions"]["torch"],
-        "full_date": made["finished"][:10],
+        "full_epochs_seconds": f"{sum(epochs.values()):,.0f}",
+        "full_clips_a_second": f"{record['clips_train'] * len(history) / epochs['training']:.0f}",
+        "full_split": record["recipe"]["split"],
+        "full_torch": record["versions"]["torch"],
+        "full_date": record["finished"][:10],
     }
+    parts = np.split(steps["loss"], range(AVERAGED, len(steps), AVERAGED))
     curves = {
-        "batch_size": made["recipe"]["batch_size"],
+        "batch_size": record["recipe"]["batch_size"],
         "steps_averaged": AVERAGED,
-        "loss": loss,
+        "loss": [float(f"{part.mean():.4g}") for part in parts],
         "validation_loss": history["loss"].tolist(),
         "validation_roc_auc": history["roc_auc"].tolist(),
     }
-    return {"prose": prose, "curves": curves, "metrics": found, "stages": stages, "made": made}
+    return {"prose": texts, "curves": curves, "metrics": metrics, "stages": stages, "made": record}
