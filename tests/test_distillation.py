@@ -19,6 +19,8 @@ from spokendigits.losses import digit_score, losses, targets
 from spokendigits.splits import Split, split
 from spokendigits.training import train, train_or_load
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def ready(tones, recipe):

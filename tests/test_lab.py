@@ -19,6 +19,7 @@ from browsing import LENGTHS, PROGRAMS, QUIET, WIDE
 
 from spokendigits.corpora import espeak, synthetic
 
+pytestmark = pytest.mark.slow
 playwright = pytest.importorskip("playwright.sync_api")
 
 ROOT = Path(__file__).resolve().parent.parent

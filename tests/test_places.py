@@ -36,6 +36,7 @@ from spokendigits.corpora import synthetic
 from spokendigits.splits import split
 from spokendigits.training import train_or_load
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())

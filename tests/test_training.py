@@ -28,6 +28,8 @@ from spokendigits.runs import finished
 from spokendigits.splits import split
 from spokendigits.training import learning_rate, mix, train, train_or_load
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def ready(tones, recipe):
