@@ -55,21 +55,16 @@ class Classifier(nn.Module):
         # One entry: safetensors writes several in any order, and the same weights would have another digest each time.
         metadata = {"spokendigits": json.dumps({"recipe": self.recipe.to_share().to_dict(), "weights": self.weights})}
         with atomic_file(path) as temporary:
-            save_file(
-                {f"backbone.{name}": value.contiguous() for name, value in self.learned().items()}, temporary, metadata
-            )
+            state = {f"backbone.{name}": value.contiguous() for name, value in self.backbone.state_dict().items()}
+            save_file(state, temporary, metadata)
             digest = sha256(temporary)
         write_json(_digest_file(path), {"sha256": digest})
         return digest
 
-    def learned(self) -> dict[str, torch.Tensor]:
-        """The backbone's weights and averages, by their names there."""
-        return self.backbone.state_dict()
-
     def digest(self) -> str:
         """A SHA-256 of all weights, in hex."""
         digest = hashlib.sha256()
-        for value in self.learned().values():
+        for value in self.backbone.state_dict().values():
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
@@ -178,13 +173,10 @@ def _create(recipe: Recipe, pretrained: bool = False, **options) -> nn.Module:
 def _from_file(recipe: Recipe) -> nn.Module:
     path = Path(recipe.weights)
     if not path.is_file():
-        raise CourseError(
-            f"weights: {recipe.weights!r} is none of auto, imagenet, none, and no file of that name exists."
-        )
+        raise CourseError(f"weights: {str(path)!r} is none of auto, imagenet, none, and no file of that name exists.")
     if path.suffix != ".safetensors":
         raise CourseError(f"{path}: weights are read from safetensors files only (others can run code when opened).")
-    state, _ = read_weights(path)
-    mine = backbone_weights(state)
+    mine = backbone_weights(read_weights(path)[0])
     try:
         if not mine:
             return _pretrained(recipe, path)

@@ -43,10 +43,10 @@ def predict(
     """
     device = next(classifier.parameters()).device
     recipe = classifier.recipe
-    us = processes()
-    places = np.arange(len(rows))[us.process_index :: us.num_processes]
+    world = processes()
+    places = np.arange(len(rows))[world.process_index :: world.num_processes]
     share = rows[places]
-    chances, lost = np.empty((len(share), DIGITS)), np.empty(len(share), np.float32)
+    chances, loss = np.empty((len(share), DIGITS)), np.empty(len(share), np.float32)
     parts = [slice(first, first + batch_size) for first in range(0, len(share), batch_size)]
     classifier.eval()
     change = Augment(recipe.but(augment="voice"))
@@ -65,15 +65,15 @@ def predict(
                 other = classifier.backbone(classifier.frontend(audio, change)).float()
                 mean = (view * mean + probabilities(other, recipe.loss)) / (view + 1)
             chances[part] = mean.cpu()
-            lost[part] = losses(logits, targets(digit), recipe.loss).cpu()
+            loss[part] = losses(logits, targets(digit), recipe.loss).cpu()
             bar.update()
-    if us.num_processes > 1:
-        gathered = zip(*gather_object([(places, chances, lost)]), strict=True)
-        places, chances, lost = (np.concatenate(part) for part in gathered)
+    if world.num_processes > 1:
+        gathered = zip(*gather_object([(places, chances, loss)]), strict=True)
+        places, chances, loss = (np.concatenate(part) for part in gathered)
         order = np.argsort(places)
-        chances, lost = chances[order], lost[order]
+        chances, loss = chances[order], loss[order]
     facts = corpus.table.iloc[rows].reset_index(drop=True)
-    said = {"predicted": chances.argmax(axis=1), **dict(zip(PROBABILITIES, chances.T, strict=True)), "loss": lost}
+    said = {"predicted": chances.argmax(axis=1), **dict(zip(PROBABILITIES, chances.T, strict=True)), "loss": loss}
     rest = facts.columns.difference(COLUMNS, sort=False)
     return pd.concat([pd.Series(rows, name="clip"), facts[COLUMNS], pd.DataFrame(said), facts[rest]], axis=1)
 
@@ -101,20 +101,14 @@ def recall_by(table: pd.DataFrame, column: str, level: float = 0.95) -> pd.DataF
 
     Columns: clips, speakers, right, recall, low, high (`interval`), warning (empty, or why the row says little).
     """
-    found = {}
+    rows = {}
     for value, group in table.groupby(column):
         right, clips = speaker_counts(group)
         low, high = speaker_interval(right, clips, level)
-        found[value] = {
-            "clips": len(group),
-            "speakers": len(clips),
-            "right": int(right.sum()),
-            "recall": right.sum() / len(group),
-            "low": low,
-            "high": high,
-            "warning": _warning(len(group), len(clips), column),
-        }
-    out = pd.DataFrame.from_dict(found, orient="index").rename_axis(column)
+        recall, warning = right.sum() / len(group), _warning(len(group), len(clips), column)
+        rows[value] = (len(group), len(clips), int(right.sum()), recall, low, high, warning)
+    columns = ["clips", "speakers", "right", "recall", "low", "high", "warning"]
+    out = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis(column)
     return out.sort_values(["recall", "clips"], kind="stable")
 
 

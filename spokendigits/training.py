@@ -71,14 +71,12 @@ class Learner:
             self.classifier.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
         self.teacher = None if teacher is None else distillation.ready(teacher, recipe, device)
-
-    def prepare(self) -> None:
-        """Lets Accelerate put half precision and, among several processes, the exchange of gradients around the backbone."""
-        # Wrapped, so that the classifier itself still predicts in float32.
+        # Accelerate puts half precision, and the exchange of gradients between processes, around what it is given:
+        # wrapped, the classifier itself still predicts in float32.
         model = nn.Sequential(self.classifier.backbone)
-        if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
+        if accelerator.num_processes > 1 and device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # over the recipe's batch, not over a share
-        self.model, self.optimizer = self.accelerator.prepare(model, self.optimizer)
+        self.model, self.optimizer = accelerator.prepare(model, self.optimizer)
 
     def step(self, audio: torch.Tensor, target: torch.Tensor, rate: float, moves: bool) -> torch.Tensor:
         """One step on clips [batch, samples] and targets [batch, 10]; returns its loss, still on the device.
@@ -166,7 +164,6 @@ def _loop(learner: Learner, corpus: Corpus, clips: Clips, split: Split, folder: 
     place, among, device = accelerator.process_index, accelerator.num_processes, accelerator.device
     runs.start_trackers(accelerator, recipe)
     state = runs.resume(folder, classifier, learner.optimizer)
-    learner.prepare()
     loader = Loader(clips, corpus, device)
     steps = len(batches(split.train, recipe, 0))
     for epoch in range(len(state["history"]), recipe.epochs):
@@ -235,14 +232,13 @@ def look(unseen: list[torch.Tensor], steps: list[dict], accelerator: Accelerator
 
 def check_sizes(recipe: Recipe, corpus: Corpus, split: Split, among: int) -> None:
     """CourseError when the clips, their digits or the processes do not fit the recipe."""
-    if len(split.train) < recipe.batch_size and recipe.drop_last:
+    clips, batch = len(split.train), recipe.batch_size
+    if clips < batch and recipe.drop_last:
+        raise CourseError(f"training: {clips} clips do not fill one batch of {batch}. Lower batch_size.")
+    if among > 1 and (batch % among or not recipe.drop_last):
         raise CourseError(
-            f"training: {len(split.train)} clips do not fill one batch of {recipe.batch_size}. Lower batch_size."
-        )
-    if among > 1 and (recipe.batch_size % among or not recipe.drop_last):
-        raise CourseError(
-            f"training: {among} processes must share every batch equally. Make batch_size ({recipe.batch_size}) a "
-            "multiple of them, and keep drop_last on."
+            f"training: {among} processes must share every batch equally. Make batch_size ({batch}) a multiple of them, "
+            "and keep drop_last on."
         )
     if recipe.loss != "bce" and (corpus.table["digit"].iloc[split.train] < 0).any():
         raise CourseError(
