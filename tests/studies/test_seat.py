@@ -1,6 +1,5 @@
 """What a seat needs: measured on small notebooks whose needs are known."""
 
-import json
 import time
 from pathlib import Path
 
@@ -8,8 +7,10 @@ import nbformat
 import pytest
 
 from spokendigits.errors import CourseError
+from spokendigits.files import read_json
 from studies import seat
 
+ROOT = Path(__file__).resolve().parents[2]
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 HEAVY = """import os, subprocess, sys, time
 block = b"x" * 200_000_000
@@ -23,63 +24,66 @@ helper.wait()"""
 
 
 def write(folder: Path, source: str) -> Path:
-    path = folder / "01_small.ipynb"
+    path = folder / "notebooks" / "01_small.ipynb"
+    path.parent.mkdir(exist_ok=True)
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=KERNEL), path)
     return path
 
 
-def test_a_notebook_is_measured_with_the_processes_that_it_starts(tmp_path):
-    home = tmp_path / "home"
-    home.mkdir()
-    found = seat.measure(write(tmp_path, HEAVY), home)
-    # 300 MB of it are the two blocks; the rest are Python and the kernel, twice and once.
-    assert 300 < found["peak_mb"] < 500
-    assert 1.5 < found["cpu_seconds"] < 8
-    assert 4.9 < found["disk_mb"] < 5.2, "the executed notebook is not the course's"
-    assert found["seconds"] >= 2
-
-
-def test_a_notebook_that_fails_is_no_measurement(tmp_path, monkeypatch):
-    monkeypatch.setattr(seat, "RESULTS", tmp_path / "seat.json")
-    monkeypatch.setattr(seat, "lab_mb", lambda: 1.0)
-    monkeypatch.setattr(seat.course, "notebooks_folder", lambda: tmp_path)
-    write(tmp_path, "raise ValueError('the lamp is out')")
-    with pytest.raises(CourseError, match=r"01_small\.ipynb could not be measured:(?s:.*)the lamp is out"):
-        seat.seat([])
-    assert not seat.RESULTS.exists()
-    with pytest.raises(CourseError, match=r"unknown notebook"):
-        seat.seat(["02_nowhere"])
-
-
-def test_one_notebook_measured_again_leaves_the_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(seat, "RESULTS", tmp_path / "seat.json")
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """A small one, on a computer that is measured at once."""
+    monkeypatch.setattr(seat.lanes, "repository", lambda: tmp_path)
     monkeypatch.setattr(seat, "lab_mb", lambda: 80.0)
     monkeypatch.setattr(seat, "size", lambda folder: 1_000_000_000)
     monkeypatch.setattr(seat.os, "getloadavg", lambda: (0.25, 0, 0))
-    monkeypatch.setattr(seat.course, "notebooks_folder", lambda: tmp_path)
-    write(tmp_path, "")
-    (tmp_path / "02_other.ipynb").write_text((tmp_path / "01_small.ipynb").read_text())
-    one = {"peak_mb": 1000.0, "cpu_seconds": 60.0, "seconds": 40.0, "disk_mb": 100.0}
+    return tmp_path
+
+
+def test_a_notebook_is_measured_with_the_processes_that_it_starts(tmp_path):
+    (tmp_path / "home").mkdir()
+    needs = seat.measure(write(tmp_path, HEAVY), tmp_path / "home")
+    # 300 MB of it are the two blocks; the rest are Python and the kernel, twice and once.
+    assert 300 < needs["peak_mb"] < 500 and 1.5 < needs["cpu_seconds"] < 8 and needs["seconds"] >= 2
+    assert 4.9 < needs["disk_mb"] < 5.2, "the executed notebook is not the course's"
+
+
+def test_a_notebook_that_fails_is_no_measurement(checkout):
+    write(checkout, "raise ValueError('the lamp is out')")
+    with pytest.raises(CourseError, match=r"01_small\.ipynb could not be measured:(?s:.*)the lamp is out"):
+        seat.measure_all([])
+    assert not (checkout / "book").exists()
+    with pytest.raises(CourseError, match=r"unknown notebook"):
+        seat.measure_all(["02_nowhere"])
+
+
+def test_one_notebook_measured_again_leaves_the_others(checkout, monkeypatch):
+    first = write(checkout, "")
+    (first.parent / "02_other.ipynb").write_text(first.read_text())
+    little = {"peak_mb": 1000.0, "cpu_seconds": 60.0, "seconds": 40.0, "disk_mb": 100.0}
     more = {"peak_mb": 2000.0, "cpu_seconds": 480.0, "seconds": 200.0, "disk_mb": 50.0}
-    answers = iter([one, one, more])
+    answers = iter([little, little, more])
     monkeypatch.setattr(seat, "measure", lambda path, home: next(answers))
-    seat.seat([])
-    seat.seat(["02_other"])
-    stored = json.loads(seat.RESULTS.read_text())
-    assert stored["notebooks"] == {"01_small": one, "02_other": more}
-    prose = stored["prose"]
-    assert prose["seat_peak_mb"] == "2,000" and prose["seat_whole_gb"] == "2.1"
-    assert prose["seat_limit_gb"] == "3", "2.08 GB and a third, in halves"
-    assert prose["seat_disk_mb"] == "150" and prose["seat_class_gb"] == "60" and prose["seat_class_disk_gb"] == "3"
-    assert prose["seat_load"] == "0.2"
-    assert prose["seat_longest"] == "2" and prose["seat_class_minutes"] == "10", "20 seats, 480 s each, 16 cores"
+    seat.measure_all([])
+    seat.measure_all(["02_other"])
+    stored = read_json(checkout / "book" / "results" / "seat.json")
+    assert stored["notebooks"] == {"01_small": little, "02_other": more}
+    # 2.08 GB and a third, in halves; 20 seats, 480 s each, on 16 cores.
+    expected = {
+        "peak_mb": "2,000",
+        "whole_gb": "2.1",
+        "limit_gb": "3",
+        "disk_mb": "150",
+        "class_gb": "60",
+        "load": "0.2",
+    }
+    expected |= {"class_disk_gb": "3", "longest": "2", "class_minutes": "10"}
+    assert {name: stored["prose"][f"seat_{name}"] for name in expected} == expected
 
 
-def test_the_stored_measurement_is_of_every_notebook_and_gives_the_pages_their_numbers():
-    stored = json.loads(seat.RESULTS.read_text())
-    notebooks = {path.stem for path in (seat.RESULTS.parents[2] / "notebooks").glob("[0-9]*.ipynb")}
-    assert stored["notebooks"].keys() == notebooks
-    assert stored["prose"] == seat.prose(stored)
+def test_the_stored_measurement_is_of_every_notebook():
+    notebooks = {path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
+    assert read_json(ROOT / "book/results/seat.json")["notebooks"].keys() == notebooks
 
 
 def test_jupyterlab_is_ended_when_it_was_measured(tmp_path):

@@ -1,21 +1,30 @@
 """The page's model, from corpora to files, on stand-ins: tones for voices and people, noise for other words."""
 
 import json
+import time
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 
+from spokendigits.classifier import Classifier
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
 from spokendigits.files import read_json, sha256
 from spokendigits.topics.onnx_reader import load_onnx
-from studies import small
+from spokendigits.topics.onnx_writer import FILES, write_onnx
+from studies import exports, small
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = {"batch_size": 16, "warmup_epochs": 0.0, "augment": "none", "mix_probability": 0.0}
 
 
-def corpus(folder, name: str, speakers: list[str], takes: int, **facts) -> Corpus:
+def stand_in(folder, name: str, speakers: list[str], takes: int, **facts) -> Corpus:
     """Chords, one for each digit, or noise where the corpus is of other words."""
     random = np.random.default_rng(len(name))
     rows = []
@@ -40,33 +49,35 @@ def corpus(folder, name: str, speakers: list[str], takes: int, **facts) -> Corpu
     return Corpus(name, folder / name, table, name.title(), "none", "made by the tests", synthetic=name != "fsdd")
 
 
-VOICES = [f"v{number}" for number in range(10)]
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """The corpora, quick recipes, and a checkout for what is stored; nothing is trained before it is asked for."""
+    folder, names = tmp_path_factory.mktemp("small"), [f"v{number}" for number in range(10)]
+    spoken = stand_in(folder, "voices", names, 3, engine="espeak", accent="en")
+    engines = np.where(spoken.table["speaker"] == "v0", "flite", "espeak")
+    spoken = replace(spoken, table=spoken.table.assign(engine=engines))
+    refused = stand_in(folder, "others", [*names, "noise-0", "noise-1"], 2)
+    people = stand_in(folder, "fsdd", ["ann", "bob"], 3, gender=pd.NA, accent="USA/neutral")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPOKENDIGITS_HOME", str(folder))
+        for module, corpus in ((small.voices, spoken), (small.others, refused)):
+            patch.setattr(module, "fetch", lambda **options: None)
+            patch.setattr(module, "read", lambda root, corpus=corpus: corpus)
+        patch.setattr(small.corpora, "load", lambda name, **options: people)
+        patch.setattr(small, "TEACHER", small.TEACHER.but(backbone="test_resnet.r160_in1k", **TINY, epochs=1))
+        patch.setattr(small, "STUDENT", small.STUDENT.but(**TINY, epochs=8))
+        patch.setattr(small, "HUMAN", small.HUMAN.but(**TINY, epochs=2))
+        patch.setattr(small, "NOISES", ["white"])
+        patch.setattr(small, "CALIBRATION", 20)
+        patch.setattr(exports, "TURNS", 1)
+        networks = small.Networks(folder / "runs", progress=False)
+        patch.setattr(small, "Networks", lambda folder: networks)
+        patch.setattr(small.lanes, "repository", lambda: folder / "checkout")
+        yield networks
 
 
-@pytest.fixture
-def study(tmp_path, monkeypatch):
-    monkeypatch.setattr(small.voices, "fetch", lambda **options: None)
-    monkeypatch.setattr(small.others, "fetch", lambda **options: None)
-    voices = corpus(tmp_path, "voices", VOICES, 3, engine="espeak", accent="en")
-    voices = replace(
-        voices, table=voices.table.assign(engine=np.where(voices.table["speaker"] == "v0", "flite", "espeak"))
-    )
-    refused = corpus(tmp_path, "others", [*VOICES, "noise-0", "noise-1"], 2)
-    people = corpus(tmp_path, "fsdd", ["ann", "bob"], 3, gender=pd.NA, accent="USA/neutral")
-    monkeypatch.setattr(small.voices, "read", lambda root: voices)
-    monkeypatch.setattr(small.others, "read", lambda root: refused)
-    monkeypatch.setattr(small.corpora, "load", lambda name, **options: people)
-    quick = {"epochs": 1, "batch_size": 16, "warmup_epochs": 0.0}
-    monkeypatch.setattr(small, "TEACHER", small.TEACHER.but(backbone="test_resnet.r160_in1k", **quick))
-    monkeypatch.setattr(small, "STUDENT", small.STUDENT.but(**quick))
-    monkeypatch.setattr(small, "HUMAN", small.HUMAN.but(**quick))
-    monkeypatch.setattr(small, "NOISES", ["white"])
-    monkeypatch.setattr(small, "CALIBRATION", 20)
-    return small.Study(tmp_path / "runs", progress=False)
-
-
-def test_nobody_who_tests_has_been_heard(study):
-    table, parts = study.corpus.table, study.parts
+def test_nobody_who_tests_has_been_heard(networks):
+    table, parts = networks.corpus.table, networks.parts
     test, validation, train = (set(table["speaker"].iloc[rows]) for rows in (parts.test, parts.validation, parts.train))
     assert test.isdisjoint(validation) and train.isdisjoint(test | validation) and len(test) == len(validation) == 1
     assert (table["digit"].iloc[np.concatenate([parts.test, parts.validation])] >= 0).all()
@@ -78,57 +89,90 @@ def test_nobody_who_tests_has_been_heard(study):
     assert (times[(table["engine"].iloc[times.index] != "flite").to_numpy()] == 1).all()
 
 
-def test_a_person_left_out_is_in_no_part_of_the_training(study):
-    table, parts = study.corpus.table, study.with_people("ann")
+def test_a_person_left_out_is_in_no_part_of_the_training(networks):
+    table, parts = networks.corpus.table, networks.with_people("ann")
     trained = table["speaker"].iloc[parts.train]
     assert "ann" not in set(trained) and set(table["speaker"].iloc[parts.validation]) == {"ann"}
     assert (trained == "bob").sum() == 30 * small.TIMES
-    assert set(study.people) <= set(table["speaker"].iloc[study.with_people().train])
+    assert set(networks.people) <= set(table["speaker"].iloc[networks.with_people().train])
 
 
-def test_a_leaked_voice_is_refused(study, monkeypatch):
-    groups = study.groups
-    monkeypatch.setattr(study, "groups", [*groups[:-1], np.append(groups[-1], groups[0][0])])
+def test_a_leaked_voice_is_refused(networks, monkeypatch):
+    groups = networks.groups
+    monkeypatch.setitem(vars(networks), "groups", [*groups[:-1], np.append(groups[-1], groups[0][0])])
+    monkeypatch.delitem(vars(networks), "parts", raising=False)
     with pytest.raises(CourseError, match="should be held apart"):
-        _ = study.parts
+        _ = networks.parts
 
 
-def test_all_of_it_is_made_stored_and_said_in_words(study, tmp_path, monkeypatch):
-    (tmp_path / "checkout" / "notebooks").mkdir(parents=True)
-    monkeypatch.setattr(runner, "notebooks_folder", lambda: tmp_path / "checkout" / "notebooks")
-    monkeypatch.setattr(small, "Study", lambda *args, **options: study)
-    small.store()
-    results = tmp_path / "checkout" / "book" / "results"
-    found, exported = read_json(results / "small.json"), read_json(results / "export.json")
-    page = tmp_path / "checkout" / small.PAGE_MODEL
+@pytest.mark.nightly  # seven trainings
+def test_all_of_it_is_made_stored_and_said_in_words(networks):
+    small.write_results()
+    checkout = small.lanes.repository()
+    measured, exported = (read_json(checkout / f"book/results/{name}.json") for name in ("small", "export"))
+    page = checkout / small.PAGE_MODEL
     model = load_onnx(page)
-    assert found["made"]["sha256"] == sha256(page) and found["sizes"]["bytes"]["int8"] == page.stat().st_size
-    assert model.threshold == pytest.approx(found["rejection"]["threshold"]) and model.recipe == study.final().recipe
-    assert found["people"]["small"]["clips"] == 60 == found["int8"]["people"]["clips"]
+    assert measured["made"]["sha256"] == sha256(page) and measured["sizes"]["bytes"]["int8"] == page.stat().st_size
+    assert model.threshold == pytest.approx(measured["rejection"]["threshold"])
+    assert model.recipe == networks.final().recipe
+    assert measured["people"]["small"]["clips"] == 60 == measured["int8"]["people"]["clips"]
     for part in ("held_out", "people"):
-        quantized = found["int8"][part]
-        lost = found[part]["small"]["accuracy"] - quantized["accuracy"]
-        assert quantized["lost"]["difference"] == pytest.approx(lost)
-    assert found["people_in_training"] == 60 and found["data"]["voices_train"] == 8
-    for score in (
-        *[found["held_out"][name] for name in ("teacher", "alone", "taught", "small")],
-        found["people"]["small"],
-    ):
+        in_8_bits = measured["int8"][part]
+        lost = measured[part]["small"]["accuracy"] - in_8_bits["accuracy"]
+        assert in_8_bits["lost"]["difference"] == pytest.approx(lost)
+    assert measured["people_in_training"] == 60 and measured["data"]["voices_train"] == 8
+    for score in (*map(measured["held_out"].get, ("teacher", "alone", "taught", "small")), measured["people"]["small"]):
         assert 0 <= score["low"] <= score["accuracy"] <= score["high"] <= 1
-    assert {row["model"] for row in found["noise"]} == {"teacher", "taught", "small"}
+    assert {row["model"] for row in measured["noise"]} == {"teacher", "taught", "small"}
+    # White noise against chords is easy: a rejection that is upside down would show.
+    rejection = measured["rejection"]
+    assert rejection["noise"]["value"] > 0.9 and rejection["words"]["value"] > 0.9
+    assert rejection["digits_rejected"]["value"] <= 0.3 and rejection["noises_accepted"]["value"] < 0.3
+    assert all(isinstance(text, str) for text in {**measured["prose"], **exported["prose"]}.values())
+    json.dumps(measured, allow_nan=False)
+
+    # What is stored has the same keys as what the book shows.
+    for name, record in (("small", measured), ("export", exported)):
+        stored = read_json(ROOT / f"book/results/{name}.json")
+        assert stored.keys() == record.keys() and stored["prose"].keys() == record["prose"].keys()
     assert max(exported["parity"].values()) < 1e-3
-    assert {(row["model"], row["precision"]) for row in exported["rows"]} >= {
-        ("small", "int8"),
-        ("resnet50", "PyTorch"),
-    }
-    assert all(isinstance(text, str) for text in {**found["prose"], **exported["prose"]}.values())
-    json.dumps(found, allow_nan=False)
+    rows = {(row["model"], row["precision"]): row for row in exported["rows"]}
+    assert list(rows) == [(model, precision) for model in ("resnet50", "small") for precision in ("PyTorch", *FILES)]
+    for (model, precision), row in rows.items():
+        assert row.keys() == stored["rows"][0].keys() and row["clips"] == 30
+        assert row["speedup"] == pytest.approx(rows["resnet50", "PyTorch"]["milliseconds"] / row["milliseconds"])
+        assert row["speedup_own"] == pytest.approx(rows[model, "PyTorch"]["milliseconds"] / row["milliseconds"])
+        assert row["milliseconds_low"] <= row["milliseconds"] <= row["milliseconds_high"]
+        assert row["bytes"] == row["size_mb"] * 1e6 and row["low"] <= row["accuracy"] <= row["high"]
+        in_full = rows[model, "PyTorch"]
+        assert precision == "int8" or row["accuracy"] == in_full["accuracy"]
+        assert row["largest_difference"] == 0 if precision == "PyTorch" else row["largest_difference"] > 0
+    assert rows["small", "PyTorch"]["bytes"] == networks.weights("final").stat().st_size
+    assert rows["small", "PyTorch"]["accuracy"] == pytest.approx(measured["held_out"]["small"]["accuracy"])
+    assert rows["small", "fp32"]["largest_difference"] < 1e-3 < rows["small", "int8"]["largest_difference"]
 
 
-def test_noise_never_heard_is_told_from_digits(study, monkeypatch):
-    """White noise against chords is easy: a rejection that is upside down would show."""
-    monkeypatch.setattr(small, "STUDENT", small.STUDENT.but(epochs=8, augment="none", mix_probability=0.0))
-    monkeypatch.setattr(small, "HUMAN", small.HUMAN.but(epochs=2, augment="none", mix_probability=0.0))
-    found = small._rejection(study, study.final())
-    assert found["noise"]["value"] > 0.9 and found["words"]["value"] > 0.9
-    assert found["digits_rejected"]["value"] <= 0.3 and found["noises_accepted"]["value"] < 0.3
+def test_networks_take_turns_and_the_slower_takes_longer(tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, "TURNS", 4)
+    classifier = Classifier(small.STUDENT.but(weights="none")).eval()
+    order = []
+
+    def sleeper(name: str, seconds: float):
+        def read(waveform):
+            assert waveform.shape == (1, 16_000) and torch.get_num_threads() == 1
+            order.append(name)
+            time.sleep(seconds)
+
+        return read
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    waveforms = np.random.default_rng(0).normal(0, 0.1, (3, 16_000)).astype(np.float32)
+    model = load_onnx(write_onnx(classifier, tmp_path / "a.onnx"), threads=1)
+    networks = {"slow": sleeper("slow", 0.02), "fast": sleeper("fast", 0.005), "PyTorch": classifier, "ONNX": model}
+    times = exports.latency(networks, waveforms)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+    assert list(times) == list(networks) and times["slow"]["median"] > 20 > times["fast"]["median"] > 5
+    assert all(0 < taken["low"] <= taken["median"] <= taken["high"] for taken in times.values())
+    assert sum(name != following for name, following in pairwise(order)) == 2 * (exports.TURNS + 1) - 1

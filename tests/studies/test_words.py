@@ -1,0 +1,95 @@
+"""What pages say of a study is what its file in book/results says; the runs of the seed's recipe are what they claim to be."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spokendigits import lanes
+from spokendigits.files import read_json, write_json
+from spokendigits.publish.runner import STATE
+from spokendigits.publish.words import AVERAGED, fast, full
+from spokendigits.recipe import Recipe
+from studies import words
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "book" / "results"
+STORED = [name for name in words.PROSE if name != "gpu" or (RESULTS / "gpu.json").is_file()]
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_the_words_of_a_result_are_those_of_its_numbers(name):
+    stored = read_json(RESULTS / f"{name}.json")
+    assert words.PROSE[name](stored) == stored["prose"], f"book/results/{name}.json: word it again with studies.words"
+
+
+def test_the_words_of_the_seeds_runs_are_those_of_their_numbers(tmp_path):
+    """From folders as the runs left them."""
+    stored = read_json(RESULTS / "fast.json")
+    write_json(tmp_path / "metrics.json", stored["metrics"])
+    write_json(tmp_path / STATE, stored["course"])
+    for part, record in stored["trained"].items():
+        write_json(tmp_path / part / lanes.RUN, record)
+    assert fast(tmp_path) == stored
+
+    stored, run = read_json(RESULTS / "full.json"), tmp_path / "full"
+    curves, stages = stored["curves"], dict(stored["stages"])
+    write_json(run / lanes.RUN, stored["made"])
+    write_json(run / "metrics.json", stored["metrics"])
+    history = pd.DataFrame({"loss": curves["validation_loss"], "roc_auc": curves["validation_roc_auc"]})
+    spent = {"seconds": stages.pop("training"), "validation_seconds": stages.pop("validation")}
+    history.assign(**{name: [total, *[0.0] * 4] for name, total in spent.items()}).to_csv(run / "history.csv")
+    steps = np.repeat(curves["loss"], AVERAGED)
+    pd.DataFrame({"loss": steps}).to_csv(run / "steps.csv")
+    again = full(run, stages)
+    assert again["prose"] == stored["prose"] and again["curves"]["loss"] == curves["loss"]
+    assert again["stages"] == pytest.approx(stored["stages"])
+    pd.DataFrame({"loss": [*steps, 1.0, 3.0]}).to_csv(run / "steps.csv")
+    assert full(run)["curves"]["loss"] == [*curves["loss"], 2.0], "a rest of steps is a point of its own"
+
+
+def test_every_number_of_a_study_on_a_page_is_stored():
+    for name in [*STORED, "full"]:
+        pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "book").glob("*.md"))
+        used = set(re.findall(rf"\{{\{{ *({name}_\w+) *\}}\}}", pages))
+        assert used - {"gpu_measured"} <= set(read_json(RESULTS / f"{name}.json")["prose"]), name
+
+
+def test_the_parts_of_a_step_on_a_gpu_are_said_and_so_is_what_did_not_work():
+    step = dict.fromkeys(words.GPU_PARTS, 2.0) | {"whole step, CUDA graph": 1.6}
+    del step["whole step, compiled"]
+    run = {"precision": "bf16", "clips_epoch": 24_000, "recipe": {"epochs": 5}, "seconds": 10.0}
+    results = {"seconds": {"corpus": 9, "clips": 1.44, "training with validation": 12}, "milliseconds": step}
+    results |= {
+        "device": "GPU",
+        "versions": {"torch": "2", "cuda": "13"},
+        "finished": "2026-11-26T10:00:00",
+        "made": run,
+    }
+    texts = words.gpu({**results, "metrics": {"accuracy": 0.9999, "low": 0.999, "high": 1}})
+    assert texts["gpu_ms_step"] == "2.00" and texts["gpu_times_graph"] == "1.25" and texts["gpu_seconds_clips"] == "1.4"
+    assert texts["gpu_ms_compiled"] == texts["gpu_times_compiled"] == "not measured"
+    assert texts["gpu_clips_a_second"] == "12,000" and texts["gpu_accuracy"].startswith("99.99 %")
+
+
+def test_the_stored_run_is_the_seed_experiment():
+    stored = read_json(RESULTS / "full.json")
+    recipe = Recipe().but(**stored["made"]["recipe"])
+    assert recipe == lanes.recipe("full", "synthetic") == Recipe.preset("seed").but(corpus="synthetic")
+    assert (stored["made"]["clips_train"], stored["made"]["clips_validation"]) == (24_000, 6_000)
+    assert len(stored["curves"]["loss"]) == 3750 // AVERAGED and len(stored["curves"]["validation_loss"]) == 5
+    assert stored["metrics"]["clips"] == 6_000 and stored["metrics"]["low"] <= stored["metrics"]["accuracy"]
+
+
+def test_the_original_curves_are_those_of_its_record():
+    """Against the numbers that its page shows, which were copied separately."""
+    seed = read_json(RESULTS / "seed.json")
+    curves, prose = seed["curves"], seed["prose"]
+    for epoch in range(5):
+        said = float(prose[f"seed_loss_{epoch + 1}"])
+        assert curves["validation_loss"][epoch] == pytest.approx(said, abs=1e-8)
+        assert f"{curves['validation_roc_auc'][epoch]:.8f}" == prose[f"seed_roc_auc_{epoch + 1}"]
+    loss = np.array(curves["loss"])
+    assert len(loss) == 150 and loss[0] > 0.3 and loss[-30:].mean() < 0.002
