@@ -1,8 +1,10 @@
-"""Why a clip was misread: its neighbours in training, what in its picture spoke for a digit, whether its label is right."""
+"""Why a clip was misread: its neighbours in training, what in its picture spoke for a digit, whether its label is right.
+
+Chapter 5.
+"""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 import matplotlib.pyplot as plt
@@ -14,25 +16,23 @@ from captum.attr import LayerGradCam
 from cleanlab.rank import get_label_quality_scores
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from scipy.spatial import KDTree
 from scipy.stats import spearmanr
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
-from torch import nn
 from tqdm import tqdm
 
 from spokendigits.classifier import Classifier
 from spokendigits.clips import Clips
-from spokendigits.corpora.corpus import DIGITS, Corpus
+from spokendigits.corpora.corpus import DIGITS, PROBABILITIES, Corpus
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import PROBABILITIES
 from spokendigits.intervals import accuracy
 from spokendigits.loading import Loader
-from spokendigits.plots import BLUE, GREEN, GREY, ORANGE, describe, draw_mel, figure
+from spokendigits.plots import GREY, ORANGE, describe, draw_mel, figure, looks
 from spokendigits.recipe import Recipe
 
+Values = torch.Tensor | np.ndarray | pd.Series
 # Clips of FSDD whose labels cleanlab's authors report as wrong: Kuan, Mueller and Athalye, "Finding Label Issues in Audio
 # Classification Datasets", 27 April 2022, cleanlab.ai/blog/label-errors-audio-datasets
 REPORTED = ("6_yweweler_14", "6_yweweler_35", "6_nicolas_8")
@@ -51,20 +51,15 @@ def embeddings(
     progress: bool = True,
 ) -> np.ndarray:
     """What the backbone makes of each of `rows`: float32 [rows, features], its pooled features before the last layer."""
-    device, backbone = next(classifier.parameters()).device, classifier.backbone
-
-    def embed(audio: torch.Tensor) -> torch.Tensor:
-        features = backbone.forward_features(classifier.frontend(audio))
-        return backbone.forward_head(features, pre_logits=True).flatten(1).float().cpu()
-
+    device, model = next(classifier.parameters()).device, copy.deepcopy(classifier).eval()
     parts = [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
-    batches = Loader(clips, corpus, device).each(parts)
-    with _evaluating(classifier), torch.inference_mode():
-        # Nothing of a silent clip: so that no rows have their features, too.
-        found = [embed(torch.zeros(1, classifier.recipe.samples, device=device))[:0]]
+    embedded = [torch.empty(0, model.backbone.head_hidden_size)]
+    with torch.inference_mode():
+        batches = Loader(clips, corpus, device).each(parts)
         for audio, _ in tqdm(batches, "embed", len(parts), unit="batch", disable=not progress):
-            found.append(embed(audio))
-    return torch.cat(found).numpy()
+            features = model.backbone.forward_features(model.frontend(audio))
+            embedded.append(model.backbone.forward_head(features, pre_logits=True).flatten(1).float().cpu())
+    return torch.cat(embedded).numpy()
 
 
 def nearest(held_out: np.ndarray, training: np.ndarray, k: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -89,10 +84,11 @@ def by_neighbours(embedded: np.ndarray, digits: np.ndarray, k: int = 20) -> np.n
     probabilities, as `label_candidates` needs them, without a training: and a model that learned from none of these labels
     cannot have learned a wrong one.
     """
-    places, distances = nearest(embedded, embedded, k + 1)
-    own = places == np.arange(len(places))[:, None]
-    own[~own.any(axis=1), -1] = True  # of many equal clips, not even itself
-    weights = np.where(own, 0, 1 / np.maximum(distances, 1e-6))
+    if len(embedded) <= k:
+        raise CourseError(f"by_neighbours: {len(embedded)} clips have no {k} neighbours each. Ask for fewer.")
+    # Of what it was fitted to, it leaves each clip itself out.
+    distances, places = NearestNeighbors(n_neighbors=k, metric="cosine").fit(embedded).kneighbors()
+    weights = 1 / np.maximum(distances, 1e-6)
     votes = np.stack([(weights * (digits[places] == digit)).sum(axis=1) for digit in range(DIGITS)], axis=1)
     return votes / votes.sum(axis=1, keepdims=True)
 
@@ -110,9 +106,7 @@ def embedding_map(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
     return TSNE(perplexity=min(30, (len(reduced) - 1) / 3), random_state=seed).fit_transform(reduced)
 
 
-def grad_cam(
-    classifier: Classifier, audio: torch.Tensor | np.ndarray, digits: torch.Tensor | np.ndarray | pd.Series
-) -> np.ndarray:
+def grad_cam(classifier: Classifier, audio: Values, digits: Values) -> np.ndarray:
     """Where in a clip's picture the evidence for a digit lies: float32 [batch, n_mels, frames], 1 at the strongest place.
 
     audio [batch, samples], such as `clips.read(rows)`; digits [batch]: the digits asked about, those said or those read.
@@ -121,28 +115,37 @@ def grad_cam(
     pad strided layers on both sides (ResNets, MobileNets).
     Raises CourseError for a backbone whose stages are no pictures, such as a transformer's.
     """
-    backbone, recipe = classifier.backbone, classifier.recipe
-    device = next(classifier.parameters()).device
-    stage, step, shape = _stage(backbone, (recipe.n_mels, recipe.frames))
-    with _evaluating(classifier), torch.inference_mode(False), torch.enable_grad():
-        picture = classifier.frontend(_tensor(audio, device)).detach().requires_grad_()
-        target = _tensor(digits, device).long()
-        maps = LayerGradCam(backbone, stage).attribute(picture, target, relu_attributions=True).detach()
+    recipe, device = classifier.recipe, next(classifier.parameters()).device
+    with torch.inference_mode(False), torch.enable_grad():
+        # Copies: what inference mode made, or pandas lends, cannot take part in gradients.
+        model = copy.deepcopy(classifier).eval()
+        audio, digits = (
+            part.to(device).clone() if torch.is_tensor(part) else torch.tensor(np.array(part), device=device)
+            for part in (audio, digits)
+        )
+        picture = model.frontend(audio).detach().requires_grad_()
+        # Every stage's module, the pixels from one of its positions to the next, and how many of them there should be.
+        stages = [(info["module"], info["reduction"], [-(-pixels // info["reduction"]) for pixels in picture.shape[2:]])
+                  for info in model.backbone.feature_info]  # fmt: skip
+        enough = [stage for stage in stages if np.prod(stage[2]) >= POSITIONS]
+        name, step, shape = (enough or stages[:1])[-1]
+        cam = LayerGradCam(model.backbone, model.backbone.get_submodule(name))
+        maps = cam.attribute(picture, digits.long(), relu_attributions=True).detach()
     # Pooling may drop a last position.
-    fits = [expected - 1 <= found <= expected for expected, found in zip(shape, maps.shape[2:], strict=False)]
+    fits = [expected - 1 <= positions <= expected for expected, positions in zip(shape, maps.shape[2:], strict=False)]
     if maps.dim() != 4 or not all(fits):
         raise CourseError(f"grad_cam: the stages of {recipe.backbone} are no pictures. Use a convolutional backbone.")
-    maps = _enlarge(maps, step, picture.shape[2:])[:, 0]
+    # Position i looks at the surroundings of pixel i * step. Stretched over the whole picture, as usual, it would lie half a
+    # step too far right and too high.
+    height, width = ((positions - 1) * step + 1 for positions in maps.shape[2:])
+    maps = F.interpolate(maps, (height, width), mode="bilinear", align_corners=True)
+    maps = F.pad(maps, (0, recipe.frames - width, 0, recipe.n_mels - height), mode="replicate")[:, 0]
     strongest = maps.amax(dim=(1, 2), keepdim=True)
     return (maps / strongest.where(strongest > 0, 1)).float().cpu().numpy()
 
 
 def cam_sanity(
-    classifier: Classifier,
-    audio: torch.Tensor | np.ndarray,
-    digits: torch.Tensor | np.ndarray | pd.Series,
-    seed: int = 0,
-    cam: Callable[..., np.ndarray] = grad_cam,
+    classifier: Classifier, audio: Values, digits: Values, seed: int = 0, cam: Callable[..., np.ndarray] = grad_cam
 ) -> pd.DataFrame:
     """Whether maps depend on what was learned (Adebayo et al. 2018): a row for each part of the backbone, last part first.
 
@@ -150,100 +153,18 @@ def cam_sanity(
     maps before and after, the mean over clips. It should fall towards 0; a map that ignores the classifier stays at 1.
     A map that is the same everywhere counts as 0. `cam` is what is checked, called as `grad_cam` is.
     """
-    before, found = cam(classifier, audio, digits), []
+    before, rows = cam(classifier, audio, digits), []
     for stage, changed in _cascade(classifier, seed):
-        after = cam(changed, audio, digits)
-        ranks = [_rank_correlation(one, other) for one, other in zip(before, after, strict=True)]
-        found.append({"stage": stage, "correlation": float(np.mean(ranks))})
-    return pd.DataFrame(found, columns=["stage", "correlation"])
+        pairs = zip(before, cam(changed, audio, digits), strict=True)
+        ranks = [spearmanr(a.ravel(), b.ravel()).statistic if np.ptp(a) and np.ptp(b) else 0.0 for a, b in pairs]
+        rows.append({"stage": stage, "correlation": float(np.mean(ranks))})
+    return pd.DataFrame(rows, columns=["stage", "correlation"])
 
 
 def randomised(classifier: Classifier, seed: int = 0) -> Classifier:
     """A copy of the classifier that has learned nothing: all weights of its backbone are drawn anew."""
     *_, (_, changed) = _cascade(classifier, seed)
     return changed
-
-
-def label_candidates(table: pd.DataFrame) -> pd.DataFrame:
-    """The predictions table, most suspicious labels first, with the columns rank, quality and suggested before its own.
-
-    quality is cleanlab's normalized margin (Northcutt et al. 2021): the label's probability less the largest other one, -1
-    to 1 scaled to 0 to 1. Of cleanlab's rankings it and self-confidence found planted errors best, equally often, and it
-    puts FSDD's reported ones higher. suggested is the most probable other digit.
-    Every probability must come from a model that did not train on that clip, best from `predict` on the held-out part of
-    each fold, joined: a model that has seen a wrong label may have learned it. That cannot be seen in a table; what can
-    is refused with a CourseError: a clip that occurs twice, probabilities that are no numbers, and a table where most
-    predictions contradict the labels, so that these must belong to other clips.
-    """
-    missing = [column for column in ("path", "digit", "predicted", *PROBABILITIES) if column not in table]
-    if missing:
-        raise CourseError(f"label_candidates: the table lacks {', '.join(missing)}. Give it a table of `predict`.")
-    twice = table["path"][table["path"].duplicated()]
-    if len(twice):
-        raise CourseError(
-            f"label_candidates: {len(twice)} clip(s) occur twice, {twice.iloc[0]} for one. Join only tables of held-out parts."
-        )
-    chances, label = table[PROBABILITIES].to_numpy(float), table["digit"].to_numpy()
-    if not np.isfinite(chances).all():
-        raise CourseError("label_candidates: some probabilities are no numbers. Predict these clips again.")
-    if accuracy(table) < 0.5:
-        raise CourseError(
-            f"label_candidates: predictions agree with only {accuracy(table):.0%} of the labels, so either is of no use. "
-            "Check that each row's label is that of its clip, and that the model was trained."
-        )
-    others = chances.copy()
-    others[np.arange(len(table)), label] = -1
-    found = {
-        "quality": get_label_quality_scores(label, chances, method="normalized_margin"),
-        "suggested": others.argmax(axis=1),
-    }
-    ranked = pd.concat([pd.DataFrame(found, table.index), table], axis=1).sort_values("quality", kind="stable")
-    ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
-    return ranked
-
-
-def reported_ranks(candidates: pd.DataFrame) -> pd.Series:
-    """Where the labels of FSDD that are REPORTED stand among candidates: rank by name, <NA> for a clip that is not there."""
-    names = candidates["path"].map(lambda path: PurePosixPath(path).stem)
-    return candidates.set_index(names.rename("clip"))["rank"].reindex(REPORTED).astype("Int64")
-
-
-@contextmanager
-def _evaluating(classifier: Classifier) -> Iterator[None]:
-    """Evaluation mode, and afterwards each module's own mode again."""
-    modes = [(module, module.training) for module in classifier.modules()]
-    classifier.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _tensor(values: torch.Tensor | np.ndarray | pd.Series, device: torch.device) -> torch.Tensor:
-    # A copy: what inference mode made, or pandas lends, cannot take part in gradients.
-    return (
-        values.detach().clone().to(device) if torch.is_tensor(values) else torch.tensor(np.array(values), device=device)
-    )
-
-
-def _stage(backbone: nn.Module, size: tuple[int, int]) -> tuple[nn.Module, int, tuple[int, int]]:
-    """The last stage with enough positions for a map of a picture of `size`, the pixels from one to the next, its shape."""
-    shapes = [(info, tuple(-(-pixels // info["reduction"]) for pixels in size)) for info in backbone.feature_info]
-    enough = [(info, shape) for info, shape in shapes if shape[0] * shape[1] >= POSITIONS]
-    info, shape = (enough or shapes[:1])[-1]
-    return backbone.get_submodule(info["module"]), info["reduction"], shape
-
-
-def _enlarge(maps: torch.Tensor, step: int, size: tuple[int, int]) -> torch.Tensor:
-    """Maps of positions [batch, 1, h, w] to pixels [batch, 1, *size].
-
-    Position i looks at the surroundings of pixel i * step. Stretched over the whole picture, as usual, it would lie half a
-    step too far right and too high.
-    """
-    height, width = ((positions - 1) * step + 1 for positions in maps.shape[2:])
-    maps = F.interpolate(maps, (height, width), mode="bilinear", align_corners=True)
-    return F.pad(maps, (0, size[1] - width, 0, size[0] - height), mode="replicate")
 
 
 def _cascade(classifier: Classifier, seed: int) -> Iterator[tuple[str, Classifier]]:
@@ -260,10 +181,45 @@ def _cascade(classifier: Classifier, seed: int) -> Iterator[tuple[str, Classifie
         yield name, changed
 
 
-def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return 0.0
-    return float(spearmanr(one.ravel(), other.ravel()).statistic)
+def label_candidates(table: pd.DataFrame) -> pd.DataFrame:
+    """The predictions table, most suspicious labels first, with the columns rank, quality and suggested before its own.
+
+    quality is cleanlab's normalized margin (Northcutt et al. 2021): the label's probability less the largest other one, -1
+    to 1 scaled to 0 to 1. Of cleanlab's rankings it and self-confidence found planted errors best, equally often, and it
+    puts FSDD's reported ones higher. suggested is the most probable other digit.
+    Every probability must come from a model that did not train on that clip, best from `predict` on the held-out part of
+    each fold, joined: a model that has seen a wrong label may have learned it. That cannot be seen in a table; what can
+    is refused with a CourseError: a clip that occurs twice, probabilities that are no numbers, and a table where most
+    predictions contradict the labels, so that these must belong to other clips.
+    """
+    if missing := {"path", "digit", "predicted", *PROBABILITIES}.difference(table):
+        raise CourseError(
+            f"label_candidates: the table lacks {', '.join(sorted(missing))}. Give it a table of `predict`."
+        )
+    if len(twice := table["path"][table["path"].duplicated()]):
+        raise CourseError(
+            f"label_candidates: {len(twice)} clip(s) occur twice, {twice.iloc[0]} for one. Join only tables of held-out parts."
+        )
+    chances, label = table[PROBABILITIES].to_numpy(float), table["digit"].to_numpy()
+    if not np.isfinite(chances).all():
+        raise CourseError("label_candidates: some probabilities are no numbers. Predict these clips again.")
+    if accuracy(table) < 0.5:
+        raise CourseError(
+            f"label_candidates: predictions agree with only {accuracy(table):.0%} of the labels, so either is of no use. "
+            "Check that each row's label is that of its clip, and that the model was trained."
+        )
+    ranked = table.copy()
+    ranked.insert(0, "quality", get_label_quality_scores(label, chances, method="normalized_margin"))
+    ranked.insert(1, "suggested", np.where(np.eye(DIGITS)[label], -1, chances).argmax(axis=1))
+    ranked = ranked.sort_values("quality", kind="stable")
+    ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
+    return ranked
+
+
+def reported_ranks(candidates: pd.DataFrame) -> pd.Series:
+    """Where the labels of FSDD that are REPORTED stand among candidates: rank by name, <NA> for a clip that is not there."""
+    names = candidates["path"].map(lambda path: PurePosixPath(path).stem)
+    return candidates.set_index(names.rename("clip"))["rank"].reindex(REPORTED).astype("Int64")
 
 
 def draw_map(points: np.ndarray, table: pd.DataFrame, label: str) -> Figure:
@@ -271,19 +227,17 @@ def draw_map(points: np.ndarray, table: pd.DataFrame, label: str) -> Figure:
 
     table: their n predictions, in the order of the points.
     """
-    colours = plt.get_cmap("tab10").colors
     fig, ax = figure(7, 6)
-    for digit in range(10):
-        x, y = points[(table["digit"] == digit).to_numpy()].T
-        ax.scatter(x, y, s=32, marker=f"${digit}$", color=colours[digit], linewidth=0.3)
-    wrong = (table["digit"] != table["predicted"]).to_numpy()
+    digits, wrong = table["digit"].to_numpy(), (table["digit"] != table["predicted"]).to_numpy()
+    for digit, colour in enumerate(plt.get_cmap("tab10").colors):
+        ax.scatter(*points[digits == digit].T, s=32, marker=f"${digit}$", color=colour, linewidth=0.3)
     ax.scatter(*points[wrong].T, s=130, facecolors="none", edgecolors="black", linewidth=0.6, label="misread")
     ax.set(title=label, xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     if wrong.any():
         fig.legend(loc="outside lower center")
-    digits, (_, closest) = table["digit"].to_numpy(), KDTree(points).query(points, 2)
-    alike = (digits[closest[:, 1]] == digits).mean()
+    closest = NearestNeighbors(n_neighbors=1).fit(points).kneighbors(return_distance=False)[:, 0]
+    alike = (digits[closest] == digits).mean()
     alt = (
         f"{label}: map of {len(points)} clips, each drawn as its digit; near means alike to the model. {alike:.0%} lie next to a "
         f"clip of the same digit. {wrong.sum()} misread clips are ringed."
@@ -298,48 +252,40 @@ def draw_cams(pictures: np.ndarray, maps: dict[str, np.ndarray], titles: Sequenc
     """
     count = len(pictures)
     fig, axes = figure(8, 0.4 + 1.9 * count, count, 1 + len(maps), squeeze=False, sharex=True, sharey=True)
-    red, green, blue = to_rgb(ORANGE)
     notes = []
-    for i, title in enumerate(titles):
-        draw_mel(axes[i, 0], pictures[i], recipe, axes=False)
-        axes[i, 0].set_ylabel(title, fontsize=9)
+    for i, (row, picture, title) in enumerate(zip(axes, pictures, titles, strict=True)):
+        draw_mel(row[0], picture)
+        row[0].set_ylabel(title, fontsize=9)
         places = []
-        for ax, (heading, values) in zip(axes[i, 1:], maps.items(), strict=True):
-            draw_mel(ax, pictures[i], recipe, axes=False).set_cmap("gray")
-            overlay = np.full((*values[i].shape, 4), (red, green, blue, 0.0))
+        for ax, (heading, values) in zip(row[1:], maps.items(), strict=True):
+            draw_mel(ax, picture).set_cmap("gray")
+            overlay = np.full((*values[i].shape, 4), (*to_rgb(ORANGE), 0.0))
             overlay[..., 3] = 0.8 * values[i]
             ax.imshow(overlay, origin="lower", aspect="auto", interpolation="nearest")
-            row, frame = np.unravel_index(values[i].argmax(), values[i].shape)
-            seconds = frame * recipe.hop / recipe.sample_rate
-            where = f"strongest at {seconds:.2f} s, mel bin {row}" if values[i].any() else "nothing"
-            places.append(f"{heading}: {where}")
+            mel_bin, frame = np.unravel_index(values[i].argmax(), values[i].shape)
+            where = f"strongest at {frame * recipe.hop / recipe.sample_rate:.2f} s, mel bin {mel_bin}"
+            places.append(f"{heading}: {where if values[i].any() else 'nothing'}")
         notes.append(f"{title} ({', '.join(places)})")
     for ax, heading in zip(axes[0], ["log-mel picture", *maps], strict=True):
         ax.set_title(heading)
-    return describe(
-        fig,
-        f"Log-mel pictures of {count} clips; beside each, in orange on grey, where evidence lies: {'; '.join(notes)}.",
-        "The more orange a place is, the more it speaks for the digit that was asked about.",
-    )
+    alt = f"Log-mel pictures of {count} clips; beside each, in orange on grey, where evidence lies: {'; '.join(notes)}."
+    return describe(fig, alt, "The more orange a place is, the more it speaks for the digit that was asked about.")
 
 
 def draw_cam_sanity(checks: dict[str, pd.DataFrame]) -> Figure:
     """Rank correlation of maps before and after weights are drawn anew: a line for each {name: `explain.cam_sanity`}."""
     fig, ax = figure(8, 3)
-    for i, (name, check) in enumerate(checks.items()):
-        look = {"marker": "os^D"[i % 4], "color": [BLUE, ORANGE, GREEN, GREY][i % 4], "label": name}
-        ax.plot(check["stage"], check["correlation"], **look)
+    parts = []
+    for (name, check), (colour, marker, _) in zip(checks.items(), looks(), strict=False):
+        ax.plot(check["stage"], check["correlation"], marker=marker, color=colour, label=name)
+        last, whole = check["correlation"].iloc[[0, -1]]
+        parts.append(f"{name}: {last:.2f} after the last part, {whole:.2f} after all")
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.set(xlabel="weights drawn anew, from the last part down to this one", ylabel="rank correlation")
     ax.set_ylim(min(-0.1, ax.get_ylim()[0]), 1.05)
     fig.legend(loc="outside lower center", ncols=2)
-    parts = [
-        f"{name}: {check['correlation'].iloc[0]:.2f} after the last part, {check['correlation'].iloc[-1]:.2f} after all"
-        for name, check in checks.items()
-    ]
-    return describe(
-        fig,
+    alt = (
         f"Rank correlation between maps before and after weights are drawn anew, part by part from the last. {'; '.join(parts)}. "
-        "A map that depends on what was learned falls towards 0.",
-        "A line that falls to 0 needs what was learned; a line that stays at 1 does not.",
+        "A map that depends on what was learned falls towards 0."
     )
+    return describe(fig, alt, "A line that falls to 0 needs what was learned; a line that stays at 1 does not.")

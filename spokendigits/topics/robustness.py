@@ -1,4 +1,7 @@
-"""`robustness`: accuracy when the same recordings come with noise, from a room, over a telephone, faster or higher."""
+"""`robustness`: accuracy when the same recordings come with noise, from a room, over a telephone, faster or higher.
+
+Chapter 4; chapter 6 trains against it.
+"""
 
 import functools
 import math
@@ -21,9 +24,9 @@ from spokendigits.corpora.corpus import FULL_SCALE, Corpus
 from spokendigits.errors import CourseError, check_names
 from spokendigits.evaluation import difference, predict
 from spokendigits.frontend import to_float
-from spokendigits.intervals import accuracy, interval
+from spokendigits.intervals import score
 from spokendigits.loading import Loader
-from spokendigits.plots import BLUE, GREEN, GREY, ORANGE, describe, figure
+from spokendigits.plots import describe, draw_band, grid, looks
 
 VOICES = {"babble": 8, "voice": 1}  # recordings of other speakers that a clip needs
 HUM, HARMONICS = 50.0, 10  # hertz; each harmonic's amplitude is the fundamental's by its number
@@ -86,29 +89,17 @@ def robustness(
         _draw_others(kind, corpus, rows, others, seed)  # a mistake shows now, not after half of the work
     loader = Disturbed(clips, corpus, device, others, seed)
     wanted = [(kind, level) for kind in dict.fromkeys(["clean", *kinds]) for level in CONDITIONS[kind].levels]
-    found, clean = [], None
+    measured, clean = [], None
     for kind, level in tqdm(wanted, desc="robustness", unit="condition", disable=not progress):
         loader.kind, loader.level = kind, level
         table = predict(classifier, clips, corpus, rows, progress=False, loader=loader)
+        lost = dict.fromkeys(("difference", "low", "high"), 0.0) if clean is None else difference(clean, table)
         clean = table if clean is None else clean
-        found.append({"model": model, "kind": kind, "label": CONDITIONS[kind].label, "level": level,
-                      "unit": CONDITIONS[kind].unit, **_scores(table, clean)})  # fmt: skip
-    return pd.DataFrame(found)
-
-
-def _scores(table: pd.DataFrame, clean: pd.DataFrame) -> dict:
-    low, high = interval(table)
-    lost = dict.fromkeys(("difference", "low", "high"), 0.0) if table is clean else difference(clean, table)
-    return {
-        "clips": len(table),
-        "speakers": table["speaker"].nunique(),
-        "accuracy": accuracy(table),
-        "low": low,
-        "high": high,
-        "drop": 100 * lost["difference"],
-        "drop_low": 100 * lost["low"],
-        "drop_high": 100 * lost["high"],
-    }
+        drop = {"drop": lost["difference"], "drop_low": lost["low"], "drop_high": lost["high"]}
+        condition = {"model": model, "kind": kind, "label": CONDITIONS[kind].label, "level": level}
+        condition |= {"unit": CONDITIONS[kind].unit, **score(table)}
+        measured.append({**condition, **{name: 100 * share for name, share in drop.items()}})
+    return pd.DataFrame(measured)
 
 
 class Disturbed(Loader):
@@ -126,14 +117,13 @@ class Disturbed(Loader):
         return None  # a GPU has no use for the clean clips
 
     def read(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        audio, digit = torch.from_numpy(self.clips.read(rows)), self.digit[torch.from_numpy(rows).to(self.device)]
-        if self.kind != "clean":
-            voices = None
-            if self.kind in VOICES:
-                voices = other_voices(self.kind, self.clips, self.corpus, rows, self.others, self.seed)
-            rate, lengths = self.clips.sample_rate, self.clips.lengths[rows]
-            audio = disturb(to_float(audio), self.kind, self.level, rate, rows, lengths, self.seed, voices)
-            audio = (audio * FULL_SCALE).round().clamp(-FULL_SCALE, FULL_SCALE - 1).to(torch.int16)
+        clips, kind = self.clips, self.kind
+        audio, digit = torch.from_numpy(clips.read(rows)), self.digit[torch.from_numpy(rows).to(self.device)]
+        if kind != "clean":
+            voices = other_voices(kind, clips, self.corpus, rows, self.others, self.seed) if kind in VOICES else None
+            facts = (clips.sample_rate, rows, clips.lengths[rows], self.seed, voices)
+            audio = FULL_SCALE * disturb(to_float(audio), kind, self.level, *facts)
+            audio = audio.round().clamp(-FULL_SCALE, FULL_SCALE - 1).to(torch.int16)
         return audio.to(self.device), digit
 
 
@@ -144,12 +134,13 @@ def other_voices(
 
     They are drawn from the rows `others`, by other speakers than the clip's; a second voice says another digit, too.
     """
-    drawn = _draw_others(kind, corpus, rows, others, seed)
-    found = [
-        audio[:length].astype(np.float32) / FULL_SCALE
-        for audio, length in zip(clips.read(drawn.ravel()), clips.lengths[drawn.ravel()], strict=True)
+    return [
+        [
+            audio[:length] / np.float32(FULL_SCALE)
+            for audio, length in zip(clips.read(few), clips.lengths[few], strict=True)
+        ]
+        for few in _draw_others(kind, corpus, rows, others, seed)
     ]
-    return [found[first : first + VOICES[kind]] for first in range(0, len(found), VOICES[kind])]
 
 
 def _draw_others(kind: str, corpus: Corpus, rows: np.ndarray, others: np.ndarray, seed: int) -> np.ndarray:
@@ -202,12 +193,7 @@ def disturb(
         return audio
     lengths = torch.as_tensor(np.asarray(lengths)).clamp(max=audio.shape[1])
     random = [np.random.default_rng((seed, int(number))) for number in numbers]
-    if kind in ("white", "babble", "hum", "voice"):
-        noise = _noise(kind, audio, lengths, sample_rate, random, voices)
-        out = F.add_noise(audio, noise, torch.full((len(audio),), level), lengths)
-        # No gain makes a silent voice louder.
-        out = torch.where(out.isfinite().all(dim=1, keepdim=True), out, audio)
-    elif kind == "reverberation":
+    if kind == "reverberation":
         out = _reverberate(audio, rooms(level, sample_rate, audio.shape[1], seed), random)
     elif kind == "telephone":
         out = _telephone(audio, level, sample_rate)
@@ -220,8 +206,13 @@ def disturb(
         out = pad(audio, (later, -later))
     elif kind == "speed":
         out = _speed(audio, level, lengths)
-    else:
+    elif kind == "pitch":
         out = _pitch(audio, level, sample_rate, lengths)
+    else:
+        noise = _noise(kind, audio, lengths, sample_rate, random, voices)
+        out = F.add_noise(audio, noise, torch.full((len(audio),), level), lengths)
+        # No gain makes a silent voice louder.
+        out = torch.where(out.isfinite().all(dim=1, keepdim=True), out, audio)
     return out / out.abs().amax(dim=1, keepdim=True).clamp(min=1)
 
 
@@ -341,32 +332,25 @@ def draw_robustness(table: pd.DataFrame) -> Figure:
     table: from `robustness.robustness`, or several of them joined. Kinds that it lacks are left out.
     Raises CourseError where two of the tables have one name of a model.
     """
-    from spokendigits.topics.robustness import CONDITIONS  # here: other figures need not wait for what it imports
-
     if (again := table.duplicated(["model", "kind", "level"])).any():
         name = table.loc[again, "model"].iloc[0]
         raise CourseError(f"robustness: two tables are of a model {name!r}. Give each its own name as `model`.")
-    colours = [BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY]
     models = dict(list(table.groupby("model", sort=False)))
     kinds = [kind for kind in CONDITIONS if kind != "clean" and kind in set(table["kind"])]
-    down, lines = -(-len(kinds) // 2), {}
-    fig, axes = figure(6.5, 0.8 + 1.75 * down, down, 2, sharey=True, squeeze=False, dpi=150)
-    for ax in axes.flat[len(kinds) :]:
-        ax.set_visible(False)
-    for ax, kind in zip(axes.flat, kinds, strict=False):
+    fig, axes = grid(len(kinds), 2, 6.5, 1.95, sharey=True, dpi=150)
+    lines = {}
+    for ax, kind in zip(axes, kinds, strict=True):
         condition, levels = CONDITIONS[kind], set()
-        for i, (name, rows) in enumerate(models.items()):
-            clean, shown, colour = rows[rows["kind"] == "clean"], rows[rows["kind"] == kind], colours[i % 7]
+        for (name, rows), (colour, marker, _) in zip(models.items(), looks(), strict=False):
+            clean, shown = rows[rows["kind"] == "clean"], rows[rows["kind"] == kind]
             undisturbed = ax.axhline(clean["accuracy"].item() * 100, color=colour, linestyle="--", linewidth=0.8)
             if np.isfinite(condition.clean):  # the curve begins, or has its middle, where nothing is disturbed
                 shown = pd.concat([shown, clean.assign(level=condition.clean)])
             shown = shown.sort_values("level")
-            level, accuracy, low, high = (shown[column] for column in ("level", "accuracy", "low", "high"))
-            (lines[name],) = ax.plot(level, accuracy * 100, color=colour, marker="os^DvP"[i % 6], markersize=4)
-            ax.fill_between(level, low * 100, high * 100, color=colour, alpha=0.2, linewidth=0)
+            lines[name] = draw_band(ax, shown["level"], shown, "accuracy", colour, marker=marker, markersize=4)
             if len(shown) == 1:  # a band needs two points
-                ax.vlines(level, low * 100, high * 100, color=colour)
-            levels.update(level)
+                ax.vlines(shown["level"], shown["low"] * 100, shown["high"] * 100, color=colour)
+            levels.update(shown["level"])
         ax.set(title=condition.label, xlabel=condition.unit, ylim=(0, 103))
         if kind == "clipping":
             ax.set_xscale("log")
@@ -376,27 +360,21 @@ def draw_robustness(table: pd.DataFrame) -> Figure:
             ax.invert_xaxis()  # worse to the right, as in the other charts
     fig.supylabel("clips recognised, in per cent", fontsize=10)
     lines["undisturbed"] = undisturbed
-    fig.legend(
-        lines.values(), lines, loc="outside lower center", ncols=max(1, min(3, 60 // (max(map(len, lines)) + 6)))
-    )
-    return describe(
-        fig,
-        _robustness_alt(table, len(kinds)),
-        "Each line is one model: the nearer it stays to its dashed line, the less the disturbance does to it.",
-    )
-
-
-def _robustness_alt(table: pd.DataFrame, kinds: int) -> str:
+    columns = max(1, min(3, 60 // (max(map(len, lines)) + 6)))
+    fig.legend(lines.values(), lines, loc="outside lower center", ncols=columns)
     disturbed = table[table["kind"] != "clean"]
     # Only what all models met can be compared; and not by the points lost: a poor model has few to lose.
     met = disturbed.pivot(index=["kind", "level"], columns="model", values="accuracy").dropna().mean()
     parts = []
-    for name, rows in table.groupby("model", sort=False):
+    for name, rows in models.items():
         clean = rows.loc[rows["kind"] == "clean", "accuracy"].item()
-        worst = disturbed[disturbed["model"] == name].sort_values("accuracy").iloc[0]
-        parts.append(
-            f"{name}: {clean:.1%} clean, {met[name]:.1%} on average over all disturbances, at worst "
-            f"{worst['accuracy']:.1%} with {worst['label']} at {worst['level']:g} {worst['unit']}"
-        )
+        worst = rows[rows["kind"] != "clean"].sort_values("accuracy").iloc[0]
+        where = f"{worst['accuracy']:.1%} with {worst['label']} at {worst['level']:g} {worst['unit']}"
+        parts.append(f"{name}: {clean:.1%} clean, {met[name]:.1%} on average over all disturbances, at worst {where}")
     best = f" Best on average: {met.idxmax()}." if len(parts) > 1 else ""
-    return f"{kinds} charts of accuracy against the level of a disturbance, with intervals. {'; '.join(parts)}.{best}"
+    alt = (
+        f"{len(kinds)} charts of accuracy against the level of a disturbance, with intervals. {'; '.join(parts)}.{best}"
+    )
+    return describe(
+        fig, alt, "Each line is one model: the nearer it stays to its dashed line, the less the disturbance does to it."
+    )
