@@ -1,6 +1,9 @@
 """What tests that open a real browser share."""
 
+import shutil
+
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+PROGRAM = next(filter(None, map(shutil.which, PROGRAMS)), None)
 # Without these Chromium asks its makers' servers for news at every start.
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -12,3 +15,20 @@ LENGTHS = """() => Promise.all([...document.querySelectorAll("audio")].map(audio
     audio.onerror = () => done(-1);
     audio.load();
 })))"""
+
+
+def barriers(page) -> set[tuple[str, str, str]]:
+    """What axe calls a serious or critical barrier on a page as it is now: (rule, place, HTML)."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    return {
+        (violation["id"], str(node["target"]), node["html"][:120])
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    }
+
+
+def sideways(page) -> int:
+    """By how many pixels a page is wider than its window."""
+    return page.evaluate("document.scrollingElement.scrollWidth - innerWidth")

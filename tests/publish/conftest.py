@@ -1,0 +1,107 @@
+"""One build of the whole book, and one browser, for all tests of pages."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from browsing import PROGRAM, QUIET, WIDE
+from bs4 import BeautifulSoup
+from small_course import more_cells
+
+from spokendigits import lanes
+from spokendigits.publish import book, say_a_digit
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def own_full_run() -> dict:
+    """What a run of the full lane found, other than the stored one."""
+    own = lanes.stored("full")
+    own["curves"]["validation_loss"][-1] = 0.12345
+    own["prose"]["full_corpus"] = "My own corpus"
+    return own
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory, own_full_run) -> Path:
+    """The folder of the built book: the stored notebooks, with more cells in the first; a run's own results."""
+    folder = tmp_path_factory.mktemp("book")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    first = folder / "notebooks" / "01_data.ipynb"
+    notebook = nbformat.read(first, as_version=4)
+    notebook.cells += more_cells()
+    # As a library's widget leaves it behind: its scripts would come from another host.
+    state = {"state": {"a": {"model_name": "FloatProgressModel"}}}
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
+    nbformat.write(notebook, first)
+    results = lanes.stored("fast")["prose"] | {"minutes_01_data": "1000", "device": "A computer of the tests"}
+    return book.build(folder / "notebooks", folder / "built", results, own_full_run).parent
+
+
+@pytest.fixture(scope="session")
+def soups(html) -> dict[str, BeautifulSoup]:
+    """Every page of the built book, parsed, by its path."""
+    paths = {path.relative_to(html): path.read_text(encoding="utf-8") for path in sorted(html.rglob("*.html"))}
+    return {
+        path.as_posix(): BeautifulSoup(text, "html.parser")
+        for path, text in paths.items()
+        if "_static" not in path.parts
+    }
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Path:
+    """The folder of ONNX Runtime Web, fetched before by `python -m spokendigits.publish.say_a_digit`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SPOKENDIGITS_HOME", raising=False)
+        return say_a_digit.find_runtime() or pytest.skip(
+            "no ONNX Runtime Web here: `python -m spokendigits.publish.say_a_digit` fetches it, and then the page is tested"
+        )
+
+
+@pytest.fixture(scope="session")
+def started():
+    """Playwright, where there is a browser for it."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if PROGRAM is None:
+        pytest.skip("no Chromium here: with one installed, every page is opened and clicked through")
+    with playwright.sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def chromium(started):
+    browser = started.chromium.launch(executable_path=PROGRAM, args=QUIET)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def opened(chromium, html):
+    """Opens a page of the book: `opened("book/index", NARROW, "dark")`, or that of the same name in another folder.
+
+    Anything that it asks another host for fails the test, and so does an error in its scripts, unless `opened.errors` is
+    emptied. More options are those of a browser's context.
+    """
+    contexts, asked, errors = [], [], []
+
+    def open_page(name: str, size: dict = WIDE, scheme: str = "light", folder=html, browser=chromium, **options):
+        address = folder if isinstance(folder, str) else folder.as_uri()
+        contexts.append(browser.new_context(viewport=size, color_scheme=scheme, **options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(180_000)  # milliseconds: trainings may run beside the tests
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{address}/{name}.html")
+        page.evaluate(f"document.documentElement.dataset.theme = '{scheme}'")
+        return page
+
+    open_page.errors = errors
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [url for url in asked if not re.match(r"file:|data:|blob:|http://127\.0\.0\.1:", url)] == []
+    assert errors == []
