@@ -70,10 +70,12 @@ def figure(
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
 
-def grid(count: int, columns: int, width: float, height: float, **options) -> tuple[Figure, np.ndarray]:
-    """A figure and the axes [count] of its charts, so many in a row, each row `height` inches high."""
+def grid(
+    count: int, columns: int, width: float, height: float, more: float = 0.0, **options
+) -> tuple[Figure, np.ndarray]:
+    """A figure and the axes [count] of its charts, so many in a row, each `height` inches high, and `more` around them."""
     rows = -(-count // columns)
-    fig, axes = figure(width, height * rows, rows, columns, squeeze=False, **options)
+    fig, axes = figure(width, more + height * rows, rows, columns, squeeze=False, **options)
     for ax in axes.flat[count:]:
         ax.set_visible(False)
     return fig, axes.flat[:count]

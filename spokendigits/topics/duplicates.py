@@ -42,16 +42,14 @@ def near_duplicates(corpus: Corpus, clips: Clips, split: Split, progress: bool =
     # Copies: a view would keep the order of all training clips in memory.
     near = [np.argpartition(part @ known.T, -count, axis=1)[:, -count:].copy() for part in _blocks(new)]
     pairs = pd.DataFrame({"train": split.train[np.concatenate(near).ravel()], "held_out": np.repeat(held_out, count)})
+    blocks = tqdm(_blocks(pairs.to_numpy()), "near-duplicates", unit="block", disable=not progress)
     pairs["similarity"] = np.concatenate(
-        [
-            _similarity(clips.read(part[:, 0]), clips.read(part[:, 1]), clips.sample_rate)
-            for part in tqdm(_blocks(pairs.to_numpy()), "near-duplicates", unit="block", disable=not progress)
-        ]
+        [_similarity(clips.read(block[:, 0]), clips.read(block[:, 1]), clips.sample_rate) for block in blocks]
     )
-    found = pairs[pairs["similarity"] >= SIMILAR].sort_values("similarity", ascending=False, kind="stable")
+    copies = pairs[pairs["similarity"] >= SIMILAR].sort_values("similarity", ascending=False, kind="stable")
     path = corpus.table["path"].to_numpy()
-    found = found.assign(train_path=path[found["train"]], held_out_path=path[found["held_out"]])
-    return found[columns].reset_index(drop=True)
+    copies = copies.assign(train_path=path[copies["train"]], held_out_path=path[copies["held_out"]])
+    return copies[columns].reset_index(drop=True)
 
 
 def _blocks(rows: np.ndarray) -> list[np.ndarray]:
@@ -63,41 +61,39 @@ def _fingerprints(clips: Clips, rows: np.ndarray) -> np.ndarray:
     hertz = clips.sample_rate / clips.audio.shape[1]
     first, width = round(BAND[0] / hertz), max(1, round(BIN / hertz))
     bins = int(min(BAND[1], clips.sample_rate / 2) / hertz - first) // width
-    found = []
-    for part in _blocks(rows):
-        spectrum = scipy.fft.rfft(clips.read(part).astype(np.float32))[:, first : first + bins * width]
-        power = (np.abs(spectrum) ** 2).reshape(len(part), bins, width).sum(axis=2)
-        found.append(np.sqrt(power / np.maximum(power.sum(axis=1, keepdims=True), 1e-9)))
-    return np.concatenate(found)
+    spectra = []
+    for block in _blocks(rows):
+        spectrum = scipy.fft.rfft(clips.read(block).astype(np.float32))[:, first : first + bins * width]
+        power = (np.abs(spectrum) ** 2).reshape(len(block), bins, width).sum(axis=2)
+        spectra.append(np.sqrt(power / np.maximum(power.sum(axis=1, keepdims=True), 1e-9)))
+    return np.concatenate(spectra)
 
 
-def _similarity(one: np.ndarray, other: np.ndarray, sample_rate: int) -> np.ndarray:
+def _similarity(ours: np.ndarray, theirs: np.ndarray, sample_rate: int) -> np.ndarray:
     """How much recordings [pairs, samples] are the same apart from gain, a shift and steady noise: 1 if they are.
 
     They are put over each other where their cross-correlation peaks. What then differs, relative to the recordings, is
     counted in frames; noise differs everywhere alike, another take more in some frames. So what the frames that
     differ least have is taken off all of them.
     """
-    samples, shift, frame = one.shape[1], round(SHIFT * sample_rate), round(FRAME * sample_rate)
+    samples, shift, frame = ours.shape[1], round(SHIFT * sample_rate), round(FRAME * sample_rate)
     length = scipy.fft.next_fast_len(samples + shift, real=True)
     hertz = scipy.fft.rfftfreq(length, 1 / sample_rate)
-    band = (hertz >= BAND[0]) & (hertz < BAND[1])
-    spectra = [scipy.fft.rfft(part.astype(np.float32), length) * band for part in (one, other)]
+    spectra = scipy.fft.rfft(np.stack([ours, theirs]).astype(np.float32), length)
+    spectra *= (hertz >= BAND[0]) & (hertz < BAND[1])
     product = scipy.fft.irfft(spectra[0] * spectra[1].conj(), length)
     later = np.arange(-shift, shift + 1)
     later = later[np.abs(product[:, later]).argmax(axis=1)]
-    found = []
-    for first, second, by in zip(*(scipy.fft.irfft(part, length)[:, :samples] for part in spectra), later, strict=True):
+    similarity = np.zeros(len(later))
+    for pair, (first, second) in enumerate(scipy.fft.irfft(spectra, length)[..., :samples].swapaxes(0, 1)):
+        by = later[pair]
         both = np.stack([first[max(by, 0) : samples + min(by, 0)], second[max(-by, 0) : samples - max(by, 0)]])
         both = both[:, : both.shape[1] // frame * frame].reshape(2, -1, frame).astype(np.float64)
         energy = (both**2).sum(axis=2)
         total = energy.sum(axis=1)
-        if not total.all():
-            found.append(0.0)
-            continue
-        common = (both[0] * both[1]).sum(axis=1) / np.sqrt(total.prod())
-        share = (energy / total[:, None]).mean(axis=0)
-        differs = share - np.sign(common.sum()) * common
-        differs = differs[share > NOTHING * share.max()]
-        found.append(1 - max(0.0, (differs - np.quantile(differs, 0.1)).sum()))
-    return np.array(found)
+        if total.all():
+            common = (both[0] * both[1]).sum(axis=1) / np.sqrt(total.prod())
+            share = (energy / total[:, None]).mean(axis=0)
+            differs = (share - np.sign(common.sum()) * common)[share > NOTHING * share.max()]
+            similarity[pair] = 1 - max(0.0, (differs - np.quantile(differs, 0.1)).sum())
+    return similarity

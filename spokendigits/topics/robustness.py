@@ -337,7 +337,7 @@ def draw_robustness(table: pd.DataFrame) -> Figure:
         raise CourseError(f"robustness: two tables are of a model {name!r}. Give each its own name as `model`.")
     models = dict(list(table.groupby("model", sort=False)))
     kinds = [kind for kind in CONDITIONS if kind != "clean" and kind in set(table["kind"])]
-    fig, axes = grid(len(kinds), 2, 6.5, 1.95, sharey=True, dpi=150)
+    fig, axes = grid(len(kinds), 2, 6.5, 1.75, more=0.8, sharey=True, dpi=150)
     lines = {}
     for ax, kind in zip(axes, kinds, strict=True):
         condition, levels = CONDITIONS[kind], set()
