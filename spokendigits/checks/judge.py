@@ -1,116 +1,105 @@
-"""The notebooks' self-checks: each one says whether an answer is right, or which mistake it looks like.
+"""The judge of the notebooks' self-checks: says whether an answer is right, or which mistake it looks like.
 
-A check prints one or two short lines, and returns True or False. Whatever it is given, it never raises: an answer may
-be a Python number, of NumPy, pandas or PyTorch, or something else altogether. What is right is computed from the data
-that the notebook passes in.
+A check is written as a table: a generator that yields what is asked, and then rows, each a test of the answer and the
+hint for one that passes it. The first test that is true speaks, and nothing after it is computed; a `Lesson` in place
+of the hint says that the answer is right. Where one number is asked, rows hold right and wrong numbers in place of
+tests, and the nearest speaks; the last row is for all others. `check`, `number` or `whole_number` makes of a table the
+function that notebooks call. It prints one line, and returns True or False.
+
+Whatever the answer is, this never raises: it may be a number of Python, NumPy, pandas or PyTorch, or something else
+altogether. What fails in a table before it asks is the data's fault, and is raised.
 """
 
+import inspect
 import math
-import numbers
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
+from numbers import Real
+from typing import Any, ParamSpec
 
 import numpy as np
-import pandas as pd
-import torch
 
 NEAR = 0.005  # relative: answers may be rounded to three digits
 RATES = (8_000, 16_000, 22_050, 44_100, 48_000)  # hertz that recordings often have
-SILENCE = 1e-10  # power; what librosa's decibels take for the logarithm of nothing
-SMALLEST = 1e-16  # probability; what scikit-learn's log-loss takes for 0, nearly
-ALIKE = 6.5  # decibels between two pictures, mean over what is not quiet: a right guess's lies far below, a wrong one's above
-AT_ONCE = 128  # clips
+PERCENT = "That is in percent. A share lies between 0 and 1."
 
-# A wrong answer, or a test for it, or a function without arguments that works it out; and the hint.
-Mistakes = Sequence[tuple[Any, str]]
+# What is asked; then (test, hint), or (number, hint) with, where it differs, how far off an answer may be, relative.
+Table = Iterator[Any]
+P = ParamSpec("P")
+
+
+class Lesson(str):
+    """What is said to a right answer."""
 
 
 class Unclear(Exception):
     """An answer that cannot be compared at all; says what was expected."""
 
 
-def say(asked: str, answer: Any, judge: Callable[[Any], tuple[bool, str]]) -> bool:
-    """Prints what `judge` says of an answer; None, or None among several answers, was not given yet."""
-    if answer is None or (type(answer) is tuple and any(one is None for one in answer)):
-        print(f"Not answered yet: {asked}")
-        return False
-    try:
-        right, words = judge(answer)
-    except Unclear as problem:
-        right, words = False, str(problem)
-    except Exception as error:  # whatever was given: a learner gets a line, not a traceback
-        right, words = False, f"This cannot be compared ({type(error).__name__}). Asked: {asked}"
-    print(f"{'Right.' if right else 'Not yet.'} {words}")
-    return right
+def check(table: Callable[P, Table], near: float | None = None) -> Callable[P, bool]:
+    """Makes the function that notebooks call of a table; None among its arguments is an answer not given yet.
 
-
-def first_true(tests: Sequence[tuple[bool | Callable[[], bool], str]], lesson: str) -> tuple[bool, str]:
-    """The hint of the first test that is true; where none is, the answer is right."""
-    for failed, hint in tests:
-        if failed() if callable(failed) else failed:
-            return False, hint
-    return True, lesson
-
-
-def judge_number(
-    answer: Any,
-    right: float,
-    asked: str,
-    lesson: str,
-    wrong: Mistakes = (),
-    otherwise: str = "",
-    near: float = NEAR,
-    share: bool = False,
-    near_wrong: float | None = None,
-) -> bool:
-    """Judges one number.
-
-    near: how far off it may be, relative; 0 for counts. near_wrong: the same for mistakes, if it differs.
-    share: it lies in 0..1, and in percent gets a hint of its own.
+    near: where the first argument is one number, and rows hold numbers: how far off it may be, relative.
     """
+    signature = inspect.signature(table)
 
-    def judge(answer: Any) -> tuple[bool, str]:
-        value = one_number(answer)
-        candidates = [(right, None, near), *((one, words, near_wrong) for one, words in wrong)]
-        if share:
-            candidates.append((100 * right, "That is in percent. A share lies between 0 and 1.", near))
-        # The nearest one: a mistake may lie so close that both are near.
-        distance, hint = math.inf, otherwise
-        for candidate, words, allowed in candidates:
-            candidate = float(candidate() if callable(candidate) else candidate)
-            gap = abs(value - candidate)
-            if gap <= (near if allowed is None else allowed) * abs(candidate) + 1e-9 and gap < distance - 1e-12:
-                distance, hint = gap, words
-            if hint is None and distance <= 1e-9:  # it is that very number
-                break
-        return (True, lesson) if hint is None else (False, hint)
+    @wraps(table)
+    def judged(*given: Any, **named: Any) -> bool:
+        arguments = signature.bind(*given, **named).args
+        rows = table(*arguments)
+        asked = next(rows)
+        if any(part is None for one in arguments for part in (one if type(one) is tuple else (one,))):
+            print(f"Not answered yet: {asked}")
+            return False
+        try:
+            words = first_true(rows) if near is None else nearest(one_number(arguments[0]), rows, near)
+        except Unclear as problem:
+            words = str(problem)
+        except Exception as error:  # whatever was given: a learner gets a line, not a traceback
+            words = f"This cannot be compared ({type(error).__name__}). Asked: {asked}"
+        right = isinstance(words, Lesson)
+        print(f"{'Right.' if right else 'Not yet.'} {words}")
+        return right
 
-    return say(asked, answer, judge)
+    judged.__signature__ = signature.replace(return_annotation=bool)
+    return judged
+
+
+number, whole_number = partial(check, near=NEAR), partial(check, near=0)
+
+
+def first_true(rows: Table) -> str:
+    """The words of the first row whose test is true, or that is words alone."""
+    return next(row if isinstance(row, str) else row[1] for row in rows if isinstance(row, str) or row[0])
+
+
+def nearest(value: float, rows: Table, near: float) -> str:
+    """The words for the nearest number of those near enough: right and wrong may lie so close that both are."""
+    *rows, otherwise = rows
+    words = [
+        (abs(value - float(number)), hint)
+        for number, hint, *own in rows
+        if np.isclose(value, number, rtol=own[0] if own else near, atol=1e-9)
+    ]
+    return min(words, key=lambda row: round(row[0], 9), default=(0, otherwise))[1]
 
 
 def plain(answer: Any) -> Any:
-    """An answer with PyTorch's tensors, its own or in a list, as arrays of NumPy."""
-    if isinstance(answer, torch.Tensor):
-        values = answer.detach().cpu()
-        return (values.double() if values.is_floating_point() else values).numpy()
-    if type(answer) in (list, tuple):
-        return [plain(one) for one in answer]
-    return answer
+    """An answer with PyTorch's tensors, itself or in a list, as lists; notebooks that need no PyTorch do not load it."""
+    if hasattr(answer, "detach") and hasattr(answer, "tolist"):
+        return answer.tolist()
+    return [plain(part) for part in answer] if type(answer) in (list, tuple) else answer
 
 
 def numbers_of(answer: Any) -> np.ndarray | None:
     """The numbers of an answer, float64 of its shape, whatever carries them; None where it is not numbers."""
     try:
         array = np.asarray(plain(answer))
-        if array.dtype.kind == "O" and all(is_number(one) for one in array.flat):  # as pandas's Int64
-            array = array.astype(float)
+        if array.dtype.kind == "O" and all(isinstance(part, Real) and type(part) is not bool for part in array.flat):
+            array = array.astype(float)  # as pandas's Int64
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return None
     return array.astype(float) if array.dtype.kind in "iuf" else None
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def kind_of(answer: Any) -> str:
@@ -125,56 +114,61 @@ def kind_of(answer: Any) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
+def array_of(answer: Any, expected: str, shape: tuple[int, ...] | None = None, axes: str = "") -> np.ndarray:
+    """The numbers of an answer, float64 of its shape, which may have to be `shape`."""
+    values = numbers_of(answer)
+    if values is None:
+        raise Unclear(f"Expected {expected}, not {kind_of(answer)}.")
+    if shape and values.ndim > 1 and values.shape == shape[::-1] != shape:
+        raise Unclear(f"Rows and columns are swapped: expected the shape {shape}, {axes}.")
+    if shape and values.shape != shape:
+        raise Unclear(f"Expected the shape {shape}, {axes}, not {values.shape}.")
+    return values
+
+
+def so_many(answer: Any, count: int, expected: str) -> np.ndarray:
+    """The numbers of an answer in a row, float64 [count]."""
+    values = numbers_of(answer)
+    if values is None or values.size != count:
+        raise Unclear(f"{expected}, not {kind_of(answer) if values is None else values.size}.")
+    return values.reshape(-1)
+
+
 def one_number(answer: Any) -> float:
-    found = numbers_of(answer)
-    if found is None:
-        raise Unclear(f"Expected one number, not {kind_of(answer)}.")
-    if found.size != 1:
-        raise Unclear(f"Expected one number, not {found.size}.")
-    value = float(found.reshape(-1)[0])
+    """The one finite number of an answer."""
+    value = float(so_many(answer, 1, "Expected one number")[0])
     if not math.isfinite(value):
         raise Unclear(f"{value} cannot be compared. Was something divided by zero, or its logarithm taken?")
     return value
 
 
-def are_whole(found: np.ndarray) -> bool:
-    return bool(np.isfinite(found).all() and (found == np.floor(found)).all())
+def one_name(answer: Any) -> str:
+    """A name, in whatever holds it."""
+    try:
+        parts = np.asarray(answer, dtype=object).reshape(-1)
+    except (TypeError, ValueError, RuntimeError):
+        parts = np.empty(0)
+    name = parts[0] if len(parts) == 1 else answer
+    if not isinstance(name, str):
+        raise Unclear(f"Expected one name, in quotes, not {kind_of(name)}.")
+    return str(name).strip()
+
+
+def are_whole(values: np.ndarray) -> bool:
+    """Whether all are whole numbers."""
+    return bool(np.isfinite(values).all() and (values == np.floor(values)).all())
 
 
 def row_numbers(answer: Any, count: int) -> np.ndarray:
     """Row numbers of a table of `count` rows, int [n]."""
-    found = numbers_of(answer)
-    if found is None and isinstance(answer, list | tuple | np.ndarray | pd.Series | pd.Index | torch.Tensor):
-        array = np.asarray(plain(answer), dtype=object).reshape(-1)
-        if len(array) and all(isinstance(one, bool | np.bool_) for one in array):
+    rows = numbers_of(answer)
+    if rows is None and (parts := np.asarray(plain(answer), dtype=object)).ndim == 1 and len(parts):
+        if all(isinstance(part, bool | np.bool_) for part in parts.flat):
             raise Unclear("That is a mask of True and False. `np.flatnonzero` makes row numbers of it.")
-        if len(array) and all(isinstance(one, str) for one in array):
+        if all(isinstance(part, str) for part in parts.flat):
             raise Unclear("Those are names. Asked are row numbers.")
-    if found is None or found.ndim != 1 or not len(found) or not are_whole(found):
+    if rows is None or rows.ndim != 1 or not len(rows) or not are_whole(rows):
         raise Unclear(f"Expected an array of row numbers, not {kind_of(answer)} like this.")
-    if found.min() < 0 or found.max() >= count:
+    if rows.min() < 0 or rows.max() >= count:
         raise Unclear(f"Row numbers go from 0 to {count - 1}.")
-    return found.astype(int)
-
-
-def one_name(answer: Any) -> str:
-    """A name, in whatever holds it."""
-    if not isinstance(answer, str):
-        try:
-            array = np.asarray(answer, dtype=object).reshape(-1)
-        except (TypeError, ValueError, RuntimeError):
-            array = np.empty(0)
-        if len(array) == 1:
-            answer = array[0]
-    if not isinstance(answer, str):
-        raise Unclear(f"Expected one name, in quotes, not {kind_of(answer)}.")
-    return str(answer).strip()
-
-
-def check_shape(found: np.ndarray, shape: tuple[int, ...], named: str) -> None:
-    """Says so where an array has another shape, above all a transposed one."""
-    if found.shape == shape:
-        return
-    if found.ndim > 1 and found.shape == shape[::-1]:
-        raise Unclear(f"Rows and columns are swapped: expected the shape {shape}, {named}.")
-    raise Unclear(f"Expected the shape {shape}, {named}, not {found.shape}.")
+    return rows.astype(int)
