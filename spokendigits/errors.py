@@ -19,6 +19,6 @@ def check_names(given: Iterable[str], known: Sequence[str], what: str) -> None:
     """Raises a CourseError that names the nearest known name for the first unknown one."""
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
+            near = difflib.get_close_matches(str(name).lower(), known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise CourseError(f"{what} {name!r}.{hint} Known: {', '.join(known)}.")

@@ -1,29 +1,27 @@
-"""Corpora: fetch one, read it, get the same table whatever it is.
+"""Corpora: fetch one, read it, get the same table whatever it is. Notebook 1 loads the first.
 
-`synthetic` is spoken by a program on this machine, `voices` by all that are found there; `fsdd` and `audiomnist` are recordings of people; a folder or CSV
-of anybody's own recordings works too. `others` holds no digits: it is fetched and read by name, but no run can learn
-from it alone.
+`synthetic` is spoken by a program on this machine, `voices` by all that are found there; `fsdd` and `audiomnist` are
+recordings of people; a folder or CSV of anybody's own recordings works too. `others` holds no digits: it is fetched and
+read by name, but no run can learn from it alone.
 """
 
-import difflib
 import hashlib
-import os
+import importlib
 from pathlib import Path
+from types import ModuleType
 
 from tqdm import tqdm
 
-from spokendigits.corpora import audiomnist, folder, fsdd, others, synthetic, voices
 from spokendigits.corpora.audit import audit, header_problem
 from spokendigits.corpora.corpus import Corpus
-from spokendigits.corpora.download import STAMP
-from spokendigits.errors import CourseError
-from spokendigits.files import data_folder, read_json
+from spokendigits.corpora.storage import STAMP, read_facts
+from spokendigits.errors import CourseError, check_names
+from spokendigits.files import data_folder, shared_folder
 
-__all__ = ["NAMES", "Corpus", "audit", "check_name", "fetch", "load", "read", "verify"]
+__all__ = ["MADE", "NAMES", "Corpus", "audit", "check_name", "fetch", "load", "read", "verify"]
 
 NAMES = ("synthetic", "voices", "fsdd", "audiomnist")
 MADE = ("synthetic", "voices", "others")  # by programs on this machine
-_MODULES = {"synthetic": synthetic, "voices": voices, "fsdd": fsdd, "audiomnist": audiomnist, "others": others}
 
 
 def fetch(
@@ -35,28 +33,29 @@ def fetch(
     options: for `synthetic` takes, seed and processes. A whole corpus that is there already is kept.
     Raises CourseError when it cannot be had; what was at `root` is then still there.
     """
-    module = _module(name)
+    if name not in MADE:
+        _check_known(name)
     root = data_folder() / name if root is None else Path(root)
     if name in MADE:
         if source is not None:
             raise CourseError(f"{name}: is made, not fetched; it takes no source. Leave the source out.")
-        return module.fetch(root, progress=progress, **options)
-    if root.is_dir() and _has(root, source) and not verify(name, root, progress):
+        return _module(name).fetch(root, progress=progress, **options)
+    if root.is_dir() and _came_from(root, source) and not verify(name, root, progress):
         return root
-    return module.fetch(root, source=source, progress=progress)
+    return _module(name).fetch(root, source=source, progress=progress)
 
 
 def read(name: str, root: Path | str) -> Corpus:
     """Reads a corpus that is at `root`. A name that `fetch` does not know reads `root` as anybody's own recordings."""
-    return _MODULES.get(name, folder).read(root)
+    return _module(name).read(root)
 
 
 def verify(name: str, root: Path | str, progress: bool = False) -> list[str]:
     """Says what is wrong with the corpus at `root`: one line a problem, nothing when all is well."""
     if name == "fsdd":
-        return fsdd.verify(root)
+        return _module(name).verify(root)
     if name == "audiomnist":
-        return audiomnist.verify(root, **audiomnist.SHAPE, progress=progress)
+        return _module(name).verify(root, **_module(name).SHAPE, progress=progress)
     try:
         corpus = read(name, root)
     except CourseError as error:
@@ -88,70 +87,50 @@ def load(
         raise CourseError(f"takes={takes}: at least one take of each digit and speaker is needed.")
     check_name(name)
     if name not in NAMES:
-        return folder.read(name).part(speakers, takes)
+        return read(name, name).part(speakers, takes)
     options = {"seed": seed} if name in MADE else {}
     if name == "synthetic":
-        options |= {"takes": takes or synthetic.TAKES, "processes": processes}
+        options |= {"processes": processes} | ({"takes": takes} if takes else {})
     root = _find(name, source, progress, options)
     if name == "fsdd":
-        fsdd.check(root)
+        _module(name).check(root)
     return read(name, root).part(speakers, takes)
 
 
 def check_name(name: str) -> None:
     """CourseError unless `name` is one of NAMES, or a folder or CSV that exists."""
-    if name not in NAMES and not (
-        Path(name).is_dir() or (Path(name).suffix.lower() == ".csv" and Path(name).is_file())
-    ):
-        raise _unknown(name)
+    if not (Path(name).is_dir() or (Path(name).suffix.lower() == ".csv" and Path(name).is_file())):
+        _check_known(name)
 
 
-def _module(name: str):
-    if name not in _MODULES:
-        raise _unknown(name)
-    return _MODULES[name]
+def _check_known(name: str) -> None:
+    check_names([name], NAMES, "no such corpus, folder or CSV:")
 
 
-def _unknown(name: str) -> CourseError:
-    near = difflib.get_close_matches(name.lower(), NAMES, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return CourseError(f"{name}: no such corpus, folder or CSV.{hint} Known: {', '.join(NAMES)}.")
+def _module(name: str) -> ModuleType:
+    """The module that fetches and reads a corpus; imported when it is asked for, because downloading takes much to import."""
+    return importlib.import_module(f"{__name__}.{name if name in (*NAMES, *MADE) else 'folder'}")
 
 
 def _find(name: str, source: Path | str | None, progress: bool, options: dict) -> Path:
-    if source is not None:
-        if Path(source).is_dir():
-            return Path(source)
-        if Path(source).is_file():
-            return _unpacked(name, Path(source), progress)
-    elif shared := os.environ.get("SPOKENDIGITS_DATA"):
-        root = Path(shared).expanduser() / name
-        if root.is_dir():
-            return root
+    if source is not None and Path(source).is_dir():
+        return Path(source)
     root = data_folder() / name
-    if name not in MADE and _is_complete(root) and _has(root, source):
+    if source is not None and Path(source).is_file():
+        # Unpacked once, to a folder of its own, so that it replaces no corpus that was fetched.
+        facts = Path(source).stat()
+        key = f"{Path(source).resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
+        root = root.with_name(f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}")
+        if (root / STAMP).is_file():
+            return root
+    elif source is None and (shared := shared_folder(name)):
+        return shared
+    elif name not in MADE and (root / STAMP).is_file() and _came_from(root, source):
+        # It was unpacked and verified beside its place and then renamed: one that has its stamp is whole.
         return root
     return fetch(name, source, root, progress, **options)
 
 
-def _unpacked(name: str, archive: Path, progress: bool) -> Path:
-    """Unpacks an archive to a folder of its own, once, so that it replaces no corpus that was fetched."""
-    facts = archive.stat()
-    key = hashlib.sha256(f"{archive.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()).hexdigest()[:8]
-    root = data_folder() / f"{name}-{key}"
-    return root if _is_complete(root) else fetch(name, archive, root, progress)
-
-
-def _is_complete(root: Path) -> bool:
-    # A corpus is unpacked and verified beside its place and then renamed, so one that has its stamp is whole.
-    return (root / STAMP).is_file()
-
-
-def _has(root: Path, source: Path | str | None) -> bool:
+def _came_from(root: Path, source: Path | str | None) -> bool:
     """Whether the corpus at `root` came from `source`; None: from wherever."""
-    if source is None:
-        return True
-    try:
-        return read_json(root / STAMP)["source"] == str(source)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return source is None or read_facts(root / STAMP).get("source") == str(source)

@@ -1,4 +1,4 @@
-"""AudioMNIST: 30,000 recordings of sixty people, 48 kHz.
+"""AudioMNIST: 30,000 recordings of sixty people, 48 kHz. For all notebooks, and `spokendigits fetch audiomnist`.
 
 Becker et al., arXiv 1807.03418. Source: github.com/soerenab/AudioMNIST, licence MIT. Two more copies are known: one on
 the Hugging Face hub (gilkeyio/AudioMNIST, 16 kHz, parquet files) and H2O's (22,050 Hz, a zip with a table of labels).
@@ -9,25 +9,18 @@ its file names are expected to be AudioMNIST's own.
 import json
 import os
 import re
+import shutil
 from collections import Counter
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
-import requests
 from tqdm import tqdm
 
 from spokendigits.corpora.audit import header_problem
-from spokendigits.corpora.corpus import Corpus
-from spokendigits.corpora.download import (
-    STAMP,
-    TIMEOUT,
-    BadArchive,
-    Unavailable,
-    check_replaceable,
-    disk_error,
-    download,
-    install,
-)
+from spokendigits.corpora.corpus import Corpus, table_of
+from spokendigits.corpora.download import BadArchive, Unavailable, install
+from spokendigits.corpora.storage import STAMP, check_replaceable, complaints, disk_errors, few, read_facts
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, read_json, write_json
 
@@ -41,9 +34,8 @@ SHAPE = {"speakers": 60, "digits": 10, "takes": 50}
 FILE = re.compile(r"(?P<digit>\d)_(?P<speaker>\d{1,2})_(?P<take>\d{1,2})\.wav")
 META = "audioMNIST_meta.txt"  # JSON by speaker
 LABELS = "amnist_meta.csv"  # H2O's table: audio, label
-FACTS = ["gender", "accent", "age", "native", "room", "origin"]
 AGES = range(5, 111)  # years
-EARLY = ("17", "22", "34")  # the speakers that commit 6c5eb77 lacks
+EARLY = ["17", "22", "34"]  # the speakers that commit 6c5eb77 lacks
 
 
 def fetch(root: Path | str, source: Path | str | None = None, progress: bool = True) -> Path:
@@ -54,27 +46,11 @@ def fetch(root: Path | str, source: Path | str | None = None, progress: bool = T
     Raises CourseError when it cannot be had or is not whole; then `root` stays as it was.
     """
     root = Path(root)
-    if source is None:
-        return _fetch_first(root, progress)
-
-    def finish(folder: Path) -> None:
-        if problems := verify(folder, **SHAPE, progress=progress):
-            more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-            raise BadArchive(
-                f"{source}: not a whole AudioMNIST: {' '.join(problems[:3])}{more} "
-                f"To use a part of it, give the folder itself as the corpus: it is read as your own recordings."
-            )
-        write_json(folder / STAMP, {"corpus": "audiomnist", "source": source if source in SOURCES else "a local copy"})
-
     if source == "huggingface":
-        return _fetch_from_hub(root, finish, progress)
-    if source not in SOURCES and not Path(source).exists():
-        raise CourseError(f"{source}: no such file or folder, and none of AudioMNIST's sources: {', '.join(SOURCES)}.")
-    origin = SOURCES[source] if source in SOURCES else Path(source)
-    return install(origin, f"audiomnist-{source}.zip", root, _place, finish, progress)
-
-
-def _fetch_first(root: Path, progress: bool) -> Path:
+        return _fetch_from_hub(root, progress)
+    if source is not None:
+        check = partial(_check, source=source, progress=progress)
+        return install("audiomnist", source, SOURCES, f"audiomnist-{source}.zip", root, _place, check, progress)
     errors = []
     for source in SOURCES:
         try:
@@ -86,19 +62,31 @@ def _fetch_first(root: Path, progress: bool) -> Path:
     raise Unavailable(f"AudioMNIST could not be had from {', '.join(SOURCES)}. {errors[0]}")
 
 
+def _check(folder: Path, source: Path | str, progress: bool) -> None:
+    if problems := verify(folder, **SHAPE, progress=progress):
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise BadArchive(
+            f"{source}: not a whole AudioMNIST: {' '.join(problems[:3])}{more} "
+            f"To use a part of it, give the folder itself as the corpus: it is read as your own recordings."
+        )
+
+
 def _place(member: str) -> str | None:
     name = PurePosixPath(member).name
     if name in (META, LABELS):
         return f"data/{name}"
-    found = FILE.fullmatch(name)
-    return _path(found["digit"], found["speaker"], found["take"]) if found else None
+    match = FILE.fullmatch(name)
+    return _path(match["digit"], match["speaker"], match["take"]) if match else None
 
 
 def _path(digit: int | str, speaker: int | str, take: int | str) -> str:
     return f"data/{int(speaker):02d}/{digit}_{int(speaker):02d}_{int(take)}.wav"
 
 
-def _fetch_from_hub(root: Path, finish, progress: bool) -> Path:
+def _fetch_from_hub(root: Path, progress: bool) -> Path:
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import disable_progress_bars
+
     try:
         from pyarrow.parquet import ParquetFile
     except ImportError:
@@ -106,75 +94,69 @@ def _fetch_from_hub(root: Path, finish, progress: bool) -> Path:
             "AudioMNIST on the Hugging Face hub is in parquet files: `pip install pyarrow`, then run this again."
         ) from None
     check_replaceable(root)
-    hub = os.environ.get("HF_ENDPOINT", SOURCES["huggingface"][0])
-    try:
-        answer = requests.get(f"{hub}/api/datasets/{HUB_REPOSITORY}/tree/main?recursive=true", timeout=TIMEOUT)
-        answer.raise_for_status()
-        files = [entry for entry in answer.json() if entry["path"].endswith(".parquet")]
-    except requests.RequestException:
-        raise Unavailable(f"{hub} did not list the files of {HUB_REPOSITORY}. Try again, or another source.") from None
-    if not files:
-        raise Unavailable(f"{hub}: {HUB_REPOSITORY} holds no parquet files any more. Try another source.")
-    tables = [
-        download(
-            f"{hub}/datasets/{HUB_REPOSITORY}/resolve/main/{entry['path']}",
-            entry.get("lfs", {}).get("oid"),
-            root.parent / "downloads",
-            f"audiomnist-{PurePosixPath(entry['path']).name}",
-            progress,
-        )
-        for entry in files
-    ]
-    try:
-        with atomic_folder(root) as folder:
-            speakers, takes = {}, Counter()
-            for table in tables:
-                _unpack_table(ParquetFile(table), folder, speakers, takes, progress)
-            write_json(folder / "data" / META, speakers)
-            finish(folder)
-    except OSError as error:
-        raise disk_error(error, root) from None
-    except (BadArchive, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
-        for table in tables:
-            table.unlink()
-        if isinstance(error, BadArchive):
-            raise
-        raise BadArchive(f"{HUB_REPOSITORY}: not the expected tables ({error}). Try another source.") from None
-    for table in tables:
-        table.unlink()
+    if not progress:
+        disable_progress_bars()
+    # Read here: huggingface_hub itself looks at the variable only once, when it is imported.
+    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT", SOURCES["huggingface"][0]))
+    downloads = root.parent / "downloads" / "audiomnist-huggingface"
+    with disk_errors(root):
+        try:
+            files = [file.rfilename for file in hub.dataset_info(HUB_REPOSITORY).siblings]
+            tables = [
+                hub.hf_hub_download(HUB_REPOSITORY, file, repo_type="dataset", local_dir=downloads)
+                for file in files
+                if file.endswith(".parquet")
+            ]
+        except Exception as error:  # the network's errors are those of the library that the hub's client was built on
+            if isinstance(error, OSError) and error.errno:
+                raise
+            raise Unavailable(
+                f"{hub.endpoint} did not send {HUB_REPOSITORY} ({type(error).__name__}). Try again, or another source."
+            ) from None
+        try:
+            with atomic_folder(root) as folder:
+                speakers, takes = {}, Counter()
+                for table in tables:
+                    _unpack_table(ParquetFile(table), folder, speakers, takes, progress)
+                write_json(folder / "data" / META, speakers)
+                _check(folder, "huggingface", progress)
+                write_json(folder / STAMP, {"corpus": "audiomnist", "source": "huggingface"})
+        except (BadArchive, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
+            shutil.rmtree(downloads)
+            if isinstance(error, BadArchive):
+                raise
+            raise BadArchive(f"{HUB_REPOSITORY}: not the expected tables ({error}). Try another source.") from None
+    shutil.rmtree(downloads)
     return root
 
 
 def _unpack_table(table, folder: Path, speakers: dict, takes: Counter, progress: bool) -> None:
     """Writes one parquet file's recordings as WAV files, and its facts in the form of AudioMNIST's metadata."""
     described = json.loads((table.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
-    classes = described.get("info", {}).get("features", {}).get("gender", {}).get("names")
-    with tqdm(total=table.metadata.num_rows, desc="unpacking", unit="file", disable=not progress) as bar:
-        for batch in table.iter_batches(256):
-            for row in batch.to_pylist():
-                digit, speaker = int(row["digit"]), f"{int(row['speaker_id']):02d}"
-                named = FILE.fullmatch(PurePosixPath(row["audio"]["path"] or "").name)
-                take = named["take"] if named else takes[speaker, digit]
-                takes[speaker, digit] += 1
-                path = folder / _path(digit, speaker, take)
-                if path.exists():
-                    raise ValueError(f"{path.name} twice")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(row["audio"]["bytes"])
-                gender = row.get("gender")
-                native = row.get("native_speaker")
-                speakers[speaker] = {
-                    "accent": row.get("accent"),
-                    "age": row.get("age"),
-                    "gender": classes[gender] if classes and isinstance(gender, int) else gender,
-                    "native speaker": {True: "yes", False: "no"}.get(native),
-                    "origin": row.get("origin"),
-                }
-                bar.update()
+    genders = described.get("info", {}).get("features", {}).get("gender", {}).get("names")
+    rows = (row for batch in table.iter_batches(256) for row in batch.to_pylist())  # it need not fit the memory
+    for row in tqdm(rows, "unpacking", table.metadata.num_rows, unit="file", disable=not progress):
+        digit, speaker, gender = int(row["digit"]), f"{int(row['speaker_id']):02d}", row.get("gender")
+        match = FILE.fullmatch(PurePosixPath(row["audio"]["path"] or "").name)
+        path = folder / _path(digit, speaker, match["take"] if match else takes[speaker, digit])
+        takes[speaker, digit] += 1
+        if path.exists():
+            raise ValueError(f"{path.name} twice")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(row["audio"]["bytes"])
+        speakers[speaker] = {fact: row.get(fact) for fact in ("accent", "age", "origin")} | {
+            "gender": genders[gender] if genders and isinstance(gender, int) else gender,
+            "native speaker": {True: "yes", False: "no"}.get(row.get("native_speaker")),
+        }
 
 
-def _recordings(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*.wav") if not path.name.startswith("."))
+def _recordings(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("[!.]*.wav"))
+
+
+def _table(files: list[str]) -> pd.DataFrame:
+    table = table_of(files, FILE)
+    return table.assign(speaker=table["speaker"].str.zfill(2))
 
 
 def verify(
@@ -183,74 +165,59 @@ def verify(
     """Checks count, layout, every file's header, and metadata; returns one line a problem, nothing when all is well."""
     root = Path(root)
     files = _recordings(root)
-    named = {path: FILE.fullmatch(path.name) for path in files}
-    found = Counter(_path(*name.group("digit", "speaker", "take")) for name in named.values() if name)
-    if not found:
+    table = _table(files)
+    if table.empty:
         return [f"No recordings named as 7_01_32.wav (digit_speaker_take) in {root}."]
-    expected = {
-        _path(digit, speaker, take)
-        for speaker in range(1, speakers + 1)
+    names = table["digit"].astype(str) + "_" + table["speaker"] + "_" + table["take"].astype(str) + ".wav"
+    expected = [
+        f"{digit}_{speaker + 1:02d}_{take}.wav"
+        for speaker in range(speakers)
         for digit in range(digits)
         for take in range(takes)
-    }
-    problems = _missing(expected, set(found))
-    strange = [path.name for path, name in named.items() if not name]
-    strange += sorted(PurePosixPath(path).name for path in found.keys() - expected)
-    astray = [
-        path.relative_to(root).as_posix()
-        for path, name in named.items()
-        if name and path.parent.name.isdigit() and int(path.parent.name) != int(name["speaker"])
     ]
-    bars = tqdm(files, "checking headers", unit="file", disable=not progress)
-    broken = [f"{path.name}: {problem}" for path in bars if (problem := header_problem(path))]
-    for what, names in [
-        ("not part of AudioMNIST", strange),
-        ("there twice", [PurePosixPath(path).name for path, count in found.items() if count > 1]),
-        ("in another speaker's folder", astray),
-        ("not usable", broken),
-        (f"labelled otherwise in {LABELS}", _labelled_otherwise(root, files)),
-    ]:
-        if names:
-            problems.append(f"{len(names):,} file(s) {what}: {_few(names)}.")
+    folders = table["path"].str.extract(r"(?:^|/)(\d+)/[^/]*$")[0]
+    bar = tqdm(files, "checking headers", unit="file", disable=not progress)
+    problems = _missing(expected, set(names), set(table["speaker"])) + complaints(
+        {
+            "not part of AudioMNIST": sorted({PurePosixPath(path).name for path in set(files) - set(table["path"])})
+            + sorted(set(names).difference(expected)),
+            "there twice": sorted(set(names[names.duplicated()])),
+            "in another speaker's folder": list(
+                table["path"][folders.notna() & (folders.str.zfill(2) != table["speaker"])]
+            ),
+            "not usable": [f"{path.rpartition('/')[2]}: {why}" for path in bar if (why := header_problem(root / path))],
+            f"labelled otherwise in {LABELS}": _labelled_otherwise(root, files),
+        }
+    )
     try:
-        meta = _metadata(root)
+        silent = set(table["speaker"]).difference(_metadata(root) or table["speaker"])
     except CourseError as error:
         return [*problems, str(error)]
-    heard = {PurePosixPath(path).parent.name for path in found}
-    if meta is not None and (silent := sorted(heard - meta.keys())):
-        problems.append(f"{META} says nothing about speaker(s) {_few(silent)}.")
-    return problems
+    return [*problems, f"{META} says nothing about speaker(s) {few(sorted(silent))}."] if silent else problems
 
 
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+def _missing(expected: list[str], names: set[str], heard: set[str]) -> list[str]:
+    missing = [name for name in expected if name not in names]
+    absent = sorted({name[2:4] for name in missing} - heard)
+    parts = [f"nothing of speaker(s) {', '.join(absent)}"] if absent else []
+    if others := [name for name in missing if name[2:4] in heard]:
+        parts.append(few(others))
+    early = " (the early commit 6c5eb77 lacks these speakers: take a newer one)" if absent == EARLY else ""
+    text = f"{len(missing):,} of {len(expected):,} recordings are missing: {'; '.join(parts)}{early}."
+    return [text] if missing else []
 
 
-def _missing(expected: set[str], found: set[str]) -> list[str]:
-    missing = sorted(expected - found)
-    if not missing:
-        return []
-    absent = {PurePosixPath(path).parent.name for path in missing} - {PurePosixPath(path).parent.name for path in found}
-    rest = [path for path in missing if PurePosixPath(path).parent.name not in absent]
-    parts = []
-    if absent:
-        parts.append(f"nothing of speaker(s) {', '.join(sorted(absent))}")
-    if rest:
-        parts.append(_few([PurePosixPath(path).name for path in rest]))
-    early = " (the early commit 6c5eb77 lacks these speakers: take a newer one)" if absent == set(EARLY) else ""
-    return [f"{len(missing):,} of {len(expected):,} recordings are missing: {'; '.join(parts)}{early}."]
-
-
-def _labelled_otherwise(root: Path, files: list[Path]) -> list[str]:
+def _labelled_otherwise(root: Path, files: list[str]) -> list[str]:
     table = next(root.rglob(LABELS), None)
     if table is None:
         return []
     try:
         labels = pd.read_csv(table, dtype=str)
-        labels = dict(zip(labels["audio"].map(lambda name: PurePosixPath(name).name), labels["label"], strict=True))
+        labels = dict(zip(labels["audio"].map(lambda path: PurePosixPath(path).name), labels["label"], strict=True))
     except (ValueError, KeyError, OSError) as error:
         return [f"the table cannot be read ({error})"]
-    return [path.name for path in files if labels.get(path.name, path.name[0]) != path.name[0]]
+    names = [PurePosixPath(path).name for path in files]
+    return [name for name in names if labels.get(name, name[0]) != name[0]]
 
 
 def _metadata(root: Path) -> dict[str, dict] | None:
@@ -277,20 +244,13 @@ def read(root: Path | str) -> Corpus:
     Raises CourseError when there are no recordings, or no metadata beside them.
     """
     root = Path(root)
-    names = [(path.relative_to(root).as_posix(), FILE.fullmatch(path.name)) for path in _recordings(root)]
-    table = pd.DataFrame(
-        [(path, int(name["digit"]), name["speaker"].zfill(2), int(name["take"])) for path, name in names if name],
-        columns=["path", "digit", "speaker", "take"],
-    )
+    table = _table(_recordings(root))
     if table.empty:
         raise CourseError(
             f"{root}: no AudioMNIST recordings such as 7_01_32.wav here. Run `spokendigits fetch audiomnist`."
         )
     facts, notes = _facts(_metadata(root), sorted(table["speaker"].unique()))
-    try:
-        source = read_json(root / STAMP)["source"]
-    except (OSError, ValueError, KeyError, TypeError):
-        source = "a local copy"
+    source = read_facts(root / STAMP).get("source", "a local copy")
     if source == "huggingface":
         notes.append(f"This is the copy {HUB_REPOSITORY} of the Hugging Face hub, resampled to 16 kHz.")
     whole = SHAPE["speakers"] * SHAPE["digits"] * SHAPE["takes"]
@@ -311,47 +271,31 @@ def _facts(meta: dict[str, dict] | None, speakers: list[str]) -> tuple[pd.DataFr
     """One row a speaker, and notes on what was repaired. The published file has ages as text, and slips."""
     notes = []
     if meta is None:
+        meta = {}
         notes.append("H2O's copy, resampled to 22,050 Hz: it says nothing about the speakers.")
     elif silent := [speaker for speaker in speakers if speaker not in meta]:
         notes.append(f"{META} says nothing about speaker(s) {', '.join(silent)}.")
-    entries = [(meta or {}).get(speaker, {}) for speaker in speakers]
-    facts = pd.DataFrame({"speaker": speakers})
-    facts["gender"] = pd.array([_text(entry.get("gender")).lower() or pd.NA for entry in entries], dtype="string")
-    facts["accent"] = _one_spelling("accent", [_text(entry.get("accent")) for entry in entries], notes)
-    facts["age"] = _ages(speakers, [entry.get("age") for entry in entries], notes)
-    native = [{"yes": True, "no": False}.get(_text(entry.get("native speaker")).lower(), pd.NA) for entry in entries]
-    facts["native"] = pd.array(native, dtype="boolean")
-    facts["room"] = _one_spelling("room", [_text(entry.get("recordingroom")) for entry in entries], notes)
-    facts["origin"] = pd.array([_text(entry.get("origin")) or pd.NA for entry in entries], dtype="string")
+
+    def given(fact: str) -> pd.Series:
+        values = [meta.get(speaker, {}).get(fact) for speaker in speakers]
+        return pd.Series(["" if value is None else str(value).strip() for value in values], dtype="string")
+
+    facts = {"speaker": speakers, "gender": given("gender").str.lower(), "origin": given("origin")}
+    for fact, key in (("accent", "accent"), ("room", "recordingroom")):
+        # Of spellings that differ in case, the commonest; on a tie the capital letter, which sorts first.
+        mended = given(key).str.replace("romm", "room")
+        facts[fact] = mended.groupby(mended.str.casefold()).transform(lambda spelling: spelling.mode()[0])
+        if changed := sorted(
+            f"{old} = {new}" for old, new in set(zip(given(key), facts[fact], strict=True)) if old != new
+        ):
+            notes.append(f"Spellings of the {fact} unified: {', '.join(changed)}.")
+    ages = pd.to_numeric(given("age"), errors="coerce")
+    facts["age"] = ages.where(ages.isin(AGES)).astype("Int64")
+    for speaker, said, age in zip(speakers, given("age"), facts["age"], strict=True):
+        if said and age is pd.NA:
+            notes.append(f"Speaker {speaker}: the age {said} is not plausible and counts as missing.")
+    facts["native"] = given("native speaker").str.lower().map({"yes": True, "no": False}).astype("boolean")
     if "19" in speakers:
         notes.append('0_19_22.wav was reported to sound like "three" (soerenab/AudioMNIST, pull request 9): listen.')
-    return facts, notes
-
-
-def _text(value) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _ages(speakers: list[str], given: list, notes: list[str]):
-    ages = []
-    for speaker, value in zip(speakers, given, strict=True):
-        age = int(_text(value)) if _text(value).isdecimal() else None
-        if age not in AGES:
-            if _text(value):
-                notes.append(f"Speaker {speaker}: the age {_text(value)} is not plausible and counts as missing.")
-            age = pd.NA
-        ages.append(age)
-    return pd.array(ages, dtype="Int64")
-
-
-def _one_spelling(what: str, given: list[str], notes: list[str]):
-    """Gives spellings that differ in case the commonest one among them, and mends a known typing error."""
-    mended = [value.replace("romm", "room") for value in given]
-    counts, common = Counter(mended), {}
-    # On a tie the capital letter wins: it sorts first.
-    for value in sorted(counts, key=lambda value: (-counts[value], value)):
-        common.setdefault(value.casefold(), value)
-    values = [common[value.casefold()] for value in mended]
-    if changed := sorted({f"{old} = {new}" for old, new in zip(given, values, strict=True) if old != new}):
-        notes.append(f"Spellings of the {what} unified: {', '.join(changed)}.")
-    return pd.array([value or pd.NA for value in values], dtype="string")
+    columns = ["speaker", "gender", "accent", "age", "native", "room", "origin"]
+    return pd.DataFrame(facts, columns=columns).replace("", pd.NA), notes

@@ -1,10 +1,8 @@
-"""What is wrong, odd or missing in a corpus, as one table."""
+"""What is wrong, odd or missing in a corpus, as one table. Notebook 1."""
 
 import hashlib
 import multiprocessing
-import os
 import re
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +13,7 @@ import soundfile
 from tqdm import tqdm
 
 from spokendigits.corpora.corpus import COLUMNS, Corpus
+from spokendigits.devices import cores
 
 SILENT = 10 ** (-60 / 20)  # peak, -60 dBFS
 RAIL = 0.999  # of full scale; 16-bit audio that clips stays just below 1
@@ -85,7 +84,7 @@ def _look_at_all(paths: list[str], progress: bool) -> pd.DataFrame:
     if len(paths) < POOL_FROM:
         return pd.DataFrame(tqdm(map(_look, paths), **bar), columns=_Facts._fields)
     # spawn: forking a process that has used torch's threads can hang.
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, 16), multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(cores(), 16), multiprocessing.get_context("spawn")) as pool:
         return pd.DataFrame(tqdm(pool.map(_look, paths, chunksize=256), **bar), columns=_Facts._fields)
 
 
@@ -95,56 +94,48 @@ def audit(corpus: Corpus, progress: bool = True) -> pd.DataFrame:
     Returns one row a check: `check`, `clips` (how many it concerns; 0 when clean), `example`, `advice`. The corpus's
     notes follow as rows of their own, with `clips` missing (NA). A file that is gone or broken is counted, not raised.
     """
-    table = corpus.table
-    clips = table.join(_look_at_all([str(corpus.root / path) for path in table["path"]], progress))
+    clips = corpus.table.join(_look_at_all([str(corpus.root / path) for path in corpus.table["path"]], progress))
     problem = clips["problem"].fillna("")
     heard = clips[~problem.str.startswith(("unreadable", "empty"))]
     common = heard["rate"].mode().iloc[0] if len(heard) else 0
-    rows = [
-        _row("unreadable", clips[problem.str.startswith("unreadable")], "Replace or remove them.", "{path}: {problem}"),
-        _row("truncated", clips[problem.str.startswith("truncated")], "Fetch them again.", "{path}: {problem}"),
-        _row("empty", clips[problem.str.startswith("empty")], "Fetch or record them again."),
-        _row("NaN or infinite samples", heard[~heard["finite"]], "Replace or remove them."),
-        _row("silent", heard[heard["peak"] < SILENT], "Peak below -60 dBFS: listen, then record again or remove."),
-        _row("clipped", heard[heard["clipped"]], "Three samples in a row at full scale: recorded too loud."),
-        _row("not mono", heard[heard["channels"] > 1], "Averaged to mono: listen.", "{path} ({channels} channels)"),
-        _row(
-            "another sample rate",
-            heard[heard["rate"] != common],
-            f"Most have {common:,} Hz. All are resampled, but these have more or fewer high frequencies.",
-            "{path} ({rate:,} Hz)",
+    twins = clips[(clips["digest"] != "") & clips.duplicated("digest", keep=False)]
+    labels = twins.groupby("digest")[["digit", "speaker"]].transform("nunique")
+    advice_on_rate = f"Most have {common:,} Hz. All are resampled, but these have more or fewer high frequencies."
+    checks = [
+        ("unreadable", clips[problem.str.startswith("unreadable")], "Replace or remove them.", "{path}: {problem}"),
+        ("truncated", clips[problem.str.startswith("truncated")], "Fetch them again.", "{path}: {problem}"),
+        ("empty", clips[problem.str.startswith("empty")], "Fetch or record them again.", "{path}"),
+        ("NaN or infinite samples", heard[~heard["finite"]], "Replace or remove them.", "{path}"),
+        (
+            "silent",
+            heard[heard["peak"] < SILENT],
+            "Peak below -60 dBFS: listen, then record again or remove.",
+            "{path}",
         ),
-        _row("shorter than 0.15 s", heard[heard["seconds"] < SHORT], "Is it cut off?", "{path} ({seconds:.2f} s)"),
-        _row(
-            "longer than 1 s", heard[heard["seconds"] > LONG], "Its loudest second is used.", "{path} ({seconds:.2f} s)"
+        ("clipped", heard[heard["clipped"]], "Three samples in a row at full scale: recorded too loud.", "{path}"),
+        ("not mono", heard[heard["channels"] > 1], "Averaged to mono: listen.", "{path} ({channels} channels)"),
+        ("another sample rate", heard[heard["rate"] != common], advice_on_rate, "{path} ({rate:,} Hz)"),
+        ("shorter than 0.15 s", heard[heard["seconds"] < SHORT], "Is it cut off?", "{path} ({seconds:.2f} s)"),
+        ("longer than 1 s", heard[heard["seconds"] > LONG], "Its loudest second is used.", "{path} ({seconds:.2f} s)"),
+        ("identical files", twins, "One recording counted twice: remove the copy.", "{twins}"),
+        (
+            "identical files, other digit or speaker",
+            twins[labels.gt(1).any(axis=1)],
+            "The same recording under two labels: at most one is right.",
+            "{twins}",
         ),
-        *_twins(clips[clips["digest"] != ""]),
-        _missing_takes(table),
-        _missing_facts(table),
     ]
+    rows = []
+    for check, faulty, advice, example in checks:
+        if faulty.empty:
+            rows.append((check, 0, "", ""))
+            continue
+        first = faulty.iloc[0]
+        same = faulty.loc[faulty["digest"] == first["digest"], "path"]
+        rows.append((check, len(faulty), example.format(**first, twins=" = ".join(same[:2])), advice))
+    rows += [_missing_takes(corpus.table), _missing_facts(corpus.table)]
     rows += [("note", pd.NA, "", note) for note in corpus.notes]
     return pd.DataFrame(rows, columns=["check", "clips", "example", "advice"]).astype({"clips": "Int64"})
-
-
-def _row(check: str, found: pd.DataFrame, advice: str, example: str = "{path}") -> tuple:
-    if found.empty:
-        return check, 0, "", ""
-    return check, len(found), example.format(**found.iloc[0]), advice
-
-
-def _twins(clips: pd.DataFrame) -> Iterable[tuple]:
-    twins = clips[clips.duplicated("digest", keep=False)]
-    yield _twin_row("identical files", twins, "One recording counted twice: remove the copy.")
-    said = twins.groupby("digest")[["digit", "speaker"]].transform("nunique").gt(1).any(axis=1)
-    advice = "The same recording under two labels: at most one is right."
-    yield _twin_row("identical files, other digit or speaker", twins[said], advice)
-
-
-def _twin_row(check: str, twins: pd.DataFrame, advice: str) -> tuple:
-    if twins.empty:
-        return check, 0, "", ""
-    first = twins.loc[twins["digest"] == twins["digest"].iloc[0], "path"]
-    return check, len(twins), " = ".join(first.iloc[:2]), advice
 
 
 def _missing_takes(table: pd.DataFrame) -> tuple:

@@ -1,7 +1,8 @@
-"""`Corpus`: a table of clips and where it came from."""
+"""`Corpus`: a table of clips and where it came from. Notebook 1."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ COLUMNS = ["path", "digit", "speaker", "take"]
 DIGITS = 10
 PROBABILITIES = [f"p{digit}" for digit in range(DIGITS)]  # columns of a predictions table
 FULL_SCALE = 32768  # the int16 sample that stands for 1.0
+NAME = r"(?P<digit>\d)_(?P<speaker>.+)_(?P<take>\d+)\.wav"  # of a clip that this course made
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,18 @@ class Corpus:
     def file(self, row: int) -> Path:
         """The audio file of one row."""
         return self.root / self.table["path"].iloc[row]
+
+
+def table_of(paths: Iterable[str], pattern: str | re.Pattern = NAME, whole: bool = False) -> pd.DataFrame:
+    """One row for each path (forward slashes) whose file name matches the regular expression `pattern`.
+
+    whole: compare the path, not the file's name. Columns: `path` and the expression's groups; digit and take are numbers.
+    """
+    expression = re.compile(pattern)
+    matches = {path: expression.fullmatch(path if whole else path.rpartition("/")[2]) for path in paths}
+    rows = [(path, *match.groups()) for path, match in matches.items() if match]
+    table = pd.DataFrame(rows, columns=["path", *expression.groupindex])
+    return table.astype({column: int for column in ("digit", "take") if column in table})
 
 
 def join(name: str, corpora: Sequence[Corpus]) -> Corpus:

@@ -1,4 +1,4 @@
-"""Speaks short texts with espeak-ng into WAV files, each speaker in a process of its own.
+"""Speaks short texts with espeak-ng into WAV files, each speaker in a process of its own. Notebook 7 asks it directly.
 
 espeak-ng (GPL-3.0) comes in the PyPI package `espeakng-loader`: it is loaded at run time, not shipped with this course.
 
@@ -14,12 +14,12 @@ import functools
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
-import tempfile
-import time
 import wave
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,20 +32,7 @@ QUIET = 0.01  # of the peak: softer than this before and after the word counts a
 SHORTEST = 0.12  # seconds of speech; the shortest good "two" lasts longer
 SOFTEST = 0.02  # of full scale: the peak of espeak-ng's own output; a good voice reaches 0.2
 
-ODD = {
-    "AnxiousAndy",
-    "Demonic",
-    "Storm",
-    "Tweaky",
-    "announcer",
-    "antonio",
-    "aunty",
-    "croak",
-    "fast",
-    "whisper",
-    "whisperf",
-    "zac",
-}
+ODD = {"AnxiousAndy", "Demonic", "Storm", "Tweaky", "announcer", "antonio", "aunty", "croak", "fast", "zac"}
 
 _PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "range": 4}  # espeak_PARAMETER in speak_lib.h
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -92,6 +79,12 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+def _data() -> Path:
+    import espeakng_loader
+
+    return Path(espeakng_loader.get_data_path())
+
+
 def version() -> str:
     """The version of espeak-ng, such as "1.52.0". Speaks nothing."""
     return _library().espeak_Info(None).decode()
@@ -100,42 +93,37 @@ def version() -> str:
 @functools.cache
 def variants() -> list[str]:
     """The names of espeak-ng's voice variants that sound like a person: no robots and no whispers."""
-    import espeakng_loader
-
-    names = sorted(os.listdir(Path(espeakng_loader.get_data_path()) / "voices" / "!v"))
-    return [name for name in names if name not in ODD and "robo" not in name.lower()]
+    names = sorted(os.listdir(_data() / "voices" / "!v"))
+    return [name for name in names if name not in ODD and not any(kind in name.lower() for kind in ("robo", "whisper"))]
 
 
-def voices(job: Job) -> Iterator[tuple[Utterance, np.ndarray]]:
+def _voices(job: Job) -> Iterator[tuple[Utterance, np.ndarray]]:
     """Speaks a job: each utterance with espeak-ng's raw samples, float32 [n] in -1..1, at 22,050 Hz.
 
     Call it once in a process, from first to last: see the module's text. A second start was seen to crash.
     """
-    import espeakng_loader
-
     library = _library()
-    data = Path(espeakng_loader.get_data_path())
     # espeak-ng takes an unknown variant for the plain voice, without a word.
-    if not (data / "voices" / "!v" / job.variant).is_file():
+    if not (_data() / "voices" / "!v" / job.variant).is_file():
         raise CourseError(f"speaker {job.speaker}: espeak-ng has no voice variant '{job.variant}'.")
     synchronous, utf8, dont_exit = 2, 1, 1 << 15
-    rate = library.espeak_Initialize(synchronous, 0, os.fsencode(data), dont_exit)
+    rate = library.espeak_Initialize(synchronous, 0, os.fsencode(_data()), dont_exit)
     if rate != SAMPLE_RATE:
         raise CourseError(
-            f"espeak-ng could not be started from {data} (it answered {rate}). Reinstall espeakng-loader."
+            f"espeak-ng could not be started from {_data()} (it answered {rate}). Reinstall espeakng-loader."
         )
     if library.espeak_SetVoiceByName(f"{job.voice}+{job.variant}".encode()):
         raise CourseError(f"speaker {job.speaker}: espeak-ng has no voice '{job.voice}'.")
 
     pieces = []
 
+    @_CALLBACK
     def keep(samples, count, events):
         if samples and count > 0:
             pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
-    callback = _CALLBACK(keep)
-    library.espeak_SetSynthCallback(callback)
+    library.espeak_SetSynthCallback(keep)
     for utterance in job.utterances:
         pieces.clear()
         for name, number in _PARAMETERS.items():
@@ -176,7 +164,7 @@ def speak(job: Job) -> str:
     digest = hashlib.sha256()
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for utterance, samples in voices(job):
+    for utterance, samples in _voices(job):
         try:
             clip = finish(samples, utterance)
         except CourseError as error:
@@ -190,26 +178,17 @@ def speak(job: Job) -> str:
     return digest.hexdigest()
 
 
-def _start(job: Job) -> subprocess.Popen:
+def _speak_apart(job: Job, children: set[subprocess.Popen]) -> str:
+    """As `speak`, in a process of its own, which is among `children` until it has ended."""
     # The child imports from where its parent does, installed or not. More threads only slow numpy's import.
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    # A file, not a pipe: a long job would block the caller until the child has come up.
-    with tempfile.TemporaryFile() as order:
-        order.write(json.dumps(job).encode())
-        order.seek(0)
-        return subprocess.Popen(
-            [sys.executable, "-P", __file__],  # -P: this folder's files must not stand in for other modules
-            stdin=order,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-
-
-def _answer(job: Job, child: subprocess.Popen) -> str:
-    with child.stdout:
-        said = child.stdout.read()
+    command = [sys.executable, "-P", __file__]  # -P: this folder's files must not stand in for other modules
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **pipes, env=environment) as child:
+        children.add(child)
+        said = child.communicate(json.dumps(job).encode())[0]
+        children.remove(child)
     with contextlib.suppress(ValueError):
         answer = json.loads(said)
         if "error" in answer:
@@ -223,25 +202,22 @@ def speak_all(jobs: Iterable[Job], processes: int) -> Iterator[tuple[Job, str]]:
 
     Raises CourseError for the first job that fails. Leaves no process behind, whatever ends it.
     """
-    waiting = list(jobs)[::-1]
-    running: dict[subprocess.Popen, Job] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < processes:
-                job = waiting.pop()
-                running[_start(job)] = job
-            for child in [child for child in running if child.poll() is not None]:
-                job = running.pop(child)
-                yield job, _answer(job, child)
-            time.sleep(0.005)
-    finally:
-        for child in running:
-            child.kill()
-            child.wait()
-            child.stdout.close()
+    children = set()
+    with ThreadPoolExecutor(processes) as threads:
+        spoken = {threads.submit(_speak_apart, job, children): job for job in jobs}
+        try:
+            for digest in as_completed(spoken):
+                yield spoken[digest], digest.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            for child in list(children):
+                child.kill()
 
 
 def _main() -> None:
+    if sys.platform == "linux":
+        set_death_signal = 1  # PR_SET_PDEATHSIG: a parent that is killed does not leave its children speaking
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
     speaker, voice, variant, folder, utterances = json.load(sys.stdin)
     try:
         answer = {"digest": speak(Job(speaker, voice, variant, folder, [Utterance(*one) for one in utterances]))}

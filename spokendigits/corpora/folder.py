@@ -1,11 +1,11 @@
-"""Anybody's own recordings: a folder whose file names say what was said, or a CSV."""
+"""Anybody's own recordings: a folder whose file names say what was said, or a CSV. Notebook 6."""
 
 import re
 from pathlib import Path
 
 import pandas as pd
 
-from spokendigits.corpora.corpus import Corpus
+from spokendigits.corpora.corpus import Corpus, table_of
 from spokendigits.errors import CourseError
 
 PATTERN = "{digit}_{speaker}_{take}.wav"
@@ -29,17 +29,14 @@ def read(root: Path | str, pattern: str = PATTERN, csv: Path | str | None = None
         csv = root
     if csv is not None:
         root = Path(csv).parent
-        table = _from_csv(Path(csv))
-    else:
-        table = _from_names(root, pattern)
-    notes = []
-    if "speaker" not in table:
-        table["speaker"] = None
-    if table["speaker"].isna().any():
-        table["speaker"] = table["speaker"].fillna("unknown")
-        notes.append("Clips without a speaker: nothing can be said about voices that were never heard.")
-    elif table["speaker"].nunique() < 2:
-        notes.append("All clips are of one speaker: they cannot show how well another voice is understood.")
+    table = _from_names(root, pattern) if csv is None else _from_csv(Path(csv))
+    notes = ()
+    speakers = table.get("speaker", pd.Series(pd.NA, table.index, dtype=object))
+    table["speaker"] = speakers.fillna("unknown")
+    if speakers.isna().any():
+        notes = ("Clips without a speaker: nothing can be said about voices that were never heard.",)
+    elif speakers.nunique() < 2:
+        notes = ("All clips are of one speaker: they cannot show how well another voice is understood.",)
     if "take" not in table:
         table = table.sort_values("path")
         table["take"] = table.groupby(["speaker", "digit"]).cumcount()
@@ -50,7 +47,7 @@ def read(root: Path | str, pattern: str = PATTERN, csv: Path | str | None = None
         title=f"Recordings in {root.resolve().name}",
         licence="unknown",
         source="your own files",
-        notes=tuple(notes),
+        notes=notes,
     )
 
 
@@ -62,14 +59,13 @@ def _from_names(root: Path, pattern: str) -> pd.DataFrame:
     paths = sorted(path.as_posix() for path in inside if not any(part.startswith(".") for part in path.parts))
     if not paths:
         raise CourseError(f"{root}: no recordings here ({', '.join(EXTENSIONS)}). Check the folder.")
-    found = [expression.fullmatch(path if "/" in pattern else path.rpartition("/")[2]) for path in paths]
-    if odd := [path for path, name in zip(paths, found, strict=True) if not name]:
+    table = table_of(paths, expression, whole="/" in pattern)
+    if odd := sorted(set(paths).difference(table["path"])):
         raise CourseError(
             f"{root}: {len(odd):,} of {len(paths):,} file names say no digit as {pattern} does: {odd[0]} first. "
             f"Rename or remove them, give another pattern, or list the files in a CSV (path,digit,speaker,take)."
         )
-    table = pd.DataFrame([name.groupdict() for name in found]).assign(path=paths)
-    return table.astype({column: int for column in ("digit", "take") if column in table})
+    return table
 
 
 def _expression(pattern: str) -> re.Pattern:

@@ -1,4 +1,4 @@
-"""FSDD, the Free Spoken Digit Dataset: 3,000 recordings of six people, 8 kHz.
+"""FSDD, the Free Spoken Digit Dataset: 3,000 recordings of six people, 8 kHz. Notebook 6.
 
 Source: github.com/Jakobovski/free-spoken-digit-dataset, tag v1.0.10, licence CC BY-SA 4.0.
 """
@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from spokendigits.corpora.corpus import Corpus
-from spokendigits.corpora.download import STAMP, BadArchive, install
+from spokendigits.corpora.corpus import Corpus, table_of
+from spokendigits.corpora.download import BadArchive, install
+from spokendigits.corpora.storage import complaints
 from spokendigits.errors import CourseError
-from spokendigits.files import sha256, write_json
+from spokendigits.files import sha256
 
 SOURCES = {
     "github": (
@@ -48,20 +49,16 @@ def fetch(root: Path | str, source: Path | str | None = None, progress: bool = T
     source: a local folder (the recordings, or what holds `recordings/`) or zip; "github" or None downloads it (16 MB).
     Raises CourseError when it cannot be had or is not v1.0.10 byte for byte; then `root` stays as it was.
     """
-
-    root = Path(root)
     source = "github" if source is None else source
-    origin = SOURCES[source] if source in SOURCES else Path(source)
-    if isinstance(origin, Path) and origin.is_dir():
-        origin = _recordings(origin)
 
     def finish(folder: Path) -> None:
         check(folder, source)
         # With the list beside them, files that are changed later can be named.
-        (folder / SUMS).write_text(_listed(_digests(folder)), encoding="utf-8", newline="\n")
-        write_json(folder / STAMP, {"corpus": "fsdd", "source": source if source in SOURCES else "a local copy"})
+        (folder / SUMS).write_text(_listed(_digests(folder / "recordings")), encoding="utf-8", newline="\n")
 
-    return install(origin, "fsdd-1.0.10.zip", root, _place, finish, progress)
+    if Path(source).is_dir():
+        source = _recordings(source)
+    return install("fsdd", source, SOURCES, "fsdd-1.0.10.zip", Path(root), _place, finish, progress)
 
 
 def check(root: Path, origin: Path | str | None = None) -> None:
@@ -85,25 +82,28 @@ def verify(root: Path | str) -> list[str]:
     the recordings (a fetched corpus has it).
     """
     try:
-        digests = _digests(root)
+        folder = _recordings(root)
+        digests = _digests(folder)
     except (CourseError, OSError) as error:
         return [str(error)]
-    if _digest(_listed(digests)) == DIGEST:
+    if hashlib.sha256(_listed(digests).encode()).hexdigest() == DIGEST:
         return []
     expected = {f"{d}_{speaker}_{take}.wav" for d in range(10) for speaker in SPEAKERS["speaker"] for take in range(50)}
-    published = _published(_recordings(root))
-    changed = sorted(name for name in expected & digests.keys() if published.get(name, digests[name]) != digests[name])
-    found = [
-        ("missing", sorted(expected - digests.keys())),
-        ("changed", changed),
-        ("not part of it", sorted(digests.keys() - expected)),
-    ]
-    problems = [f"{len(names)} file(s) {what}: {_few(names)}." for what, names in found if names]
+    published = {}
+    for place in (folder / SUMS, folder.parent / SUMS):
+        if place.is_file() and sha256(place) == DIGEST:  # the published list itself, not another
+            lines = place.read_text(encoding="utf-8").splitlines()
+            published = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    problems = complaints(
+        {
+            "missing": sorted(expected - digests.keys()),
+            "changed": sorted(
+                name for name in expected & published.keys() & digests.keys() if published[name] != digests[name]
+            ),
+            "not part of it": sorted(digests.keys() - expected),
+        }
+    )
     return problems or [f"At least one of {len(digests):,} files was changed; {SUMS} beside them would tell which."]
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
 
 
 def _recordings(root: Path | str) -> Path:
@@ -114,26 +114,12 @@ def _recordings(root: Path | str) -> Path:
     raise CourseError(f"{root}: no FSDD recordings such as 7_jackson_32.wav here. Run `spokendigits fetch fsdd`.")
 
 
-def _digests(root: Path | str) -> dict[str, str]:
-    files = sorted(path for path in _recordings(root).glob("*.wav") if not path.name.startswith("."))
-    return {path.name: sha256(path) for path in files}
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in sorted(folder.glob("[!.]*.wav"))}
 
 
 def _listed(digests: dict[str, str]) -> str:
-    return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _published(folder: Path) -> dict[str, str]:
-    """The digests by name, from a list beside the recordings that is itself the published one."""
-    for place in (folder / SUMS, folder.parent / SUMS):
-        if place.is_file() and sha256(place) == DIGEST:
-            lines = place.read_text(encoding="utf-8").splitlines()
-            return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    return {}
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
 
 
 def read(root: Path | str) -> Corpus:
@@ -142,12 +128,7 @@ def read(root: Path | str) -> Corpus:
     Raises CourseError when there are no recordings. It does not compare them with the published ones; `verify` does.
     """
     root = Path(root)
-    folder = _recordings(root)
-    found = [(path, FILE.fullmatch(path.name)) for path in folder.glob("*.wav")]
-    table = pd.DataFrame(
-        [(path.relative_to(root).as_posix(), int(n["digit"]), n["speaker"], int(n["take"])) for path, n in found if n],
-        columns=["path", "digit", "speaker", "take"],
-    )
+    table = table_of((path.relative_to(root).as_posix() for path in _recordings(root).glob("*.wav")), FILE)
     return Corpus(
         name="fsdd",
         root=root,

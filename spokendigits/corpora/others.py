@@ -1,92 +1,71 @@
-"""What is no digit: other words, said by the voices of the corpus `voices`, and noises.
+"""What is no digit: other words, said by the voices of the corpus `voices`, and noises. For notebook 7's small network.
 
 A network that has only met digits takes everything for one. These clips, labelled -1, teach it to say no, and test
 whether it does: with words that it has met in training (WORDS), and with words that it never has (UNHEARD). Speakers
 have the names that they have in `voices`, so that both corpora can be split by speaker together. Noises are computed.
 """
 
-import functools
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import soundfile
 
-from spokendigits.corpora import espeak, voices
+from spokendigits.corpora import espeak
 from spokendigits.corpora.corpus import Corpus
+from spokendigits.corpora.engines import Voice, installed, say_all, say_blend
+from spokendigits.corpora.voices import EspeakVoice, espeak_voices, make, read_made
 from spokendigits.errors import CourseError
+from spokendigits.files import read_json
 
 RECIPE = 1  # raised whenever the same seed and programs would give other recordings
-RECORD = "others.json"
 NONE = -1  # the label of what is no digit
 HEARD, NEW = 8, 6  # how many of WORDS and of UNHEARD each voice says
-SLOW_HEARD, SLOW_NEW = (
-    2,
-    1,
-)  # of a voice mixed from two of Kokoro's, of which there are many, and each word takes a second
+SLOW_HEARD, SLOW_NEW = 2, 1  # of a voice mixed from two of Kokoro's: there are many, and each word takes a second
 NOISE_SPEAKERS, NOISE_HEARD, NOISE_TAKES = 6, 4, 25  # "speakers" of each noise, the first ones for training
 LENGTHS = (0.2, 1.4)  # seconds of a noise
 RATE = espeak.SAMPLE_RATE  # of noises, in hertz
 
 # None of them sounds like a digit in any accent of `voices`. That is why "free" and "tree" are missing, which is how many
 # people say three, and "toe", "van" and "once". The first of each list rhyme with digits, or begin or end as they do.
-WORDS = (
-    "sun", "run", "fun", "done", "shoe", "blue", "true", "who", "tool", "key", "bee", "tea", "wheel",
-    "door", "more", "floor", "hive", "dive", "fire", "knife", "time", "sticks", "mix", "sink", "heaven", "given",
-    "late", "gate", "wait", "plate", "mine", "wine", "sign", "nice", "night", "hero", "zebra", "near", "arrow",
-    "yes", "no", "stop", "go", "left", "right", "hello", "please", "thanks", "apple", "banana", "orange", "water",
-    "coffee", "bread", "butter", "sugar", "house", "window", "table", "garden", "music", "paper", "pencil", "letter",
-    "mother", "brother", "friend", "dog", "cat", "bird", "fish", "horse", "tiger", "monkey", "summer", "winter",
-    "morning", "evening", "monday", "river", "mountain", "ocean", "city", "street", "train", "bicycle", "doctor",
-    "teacher", "school", "happy", "angry", "green", "yellow", "black", "white", "picture", "tomorrow", "hundred",
-    "computer", "market",
-)  # fmt: skip
-UNHEARD = (
-    "through", "glue", "bun", "gun", "knee", "store", "shore", "drive", "life", "bricks", "wink", "eleven", "leather",
-    "never", "great", "date", "paint", "line", "dine", "shine", "narrow", "zipper", "ten", "fight", "tooth",
-    "lemon", "flower", "kettle", "pocket", "ticket", "hammer", "village", "island", "castle", "candle", "blanket",
-    "jacket", "camel", "rabbit", "purple", "thunder", "holiday", "sandwich", "goodbye", "maybe", "sister", "bottle",
-    "kitchen", "father", "silver",
-)  # fmt: skip
+_WORDS = read_json(Path(__file__).with_name("words.json"))
+WORDS, UNHEARD = _WORDS["heard"], _WORDS["unheard"]
 
 
-def _said(voice: voices.Voice, seed: int) -> tuple[list[str], np.random.Generator]:
-    """The words that a voice says, in their order, and what draws how."""
-    random = np.random.default_rng([seed, voices.voice_key(voice)])
+def _words(voice: Voice, seed: int) -> tuple[list[tuple[str, str]], np.random.Generator]:
+    """The words that a voice says, in their order, each with its file's name; and what draws how."""
+    random = np.random.default_rng([seed, voice.key()])
     heard, new = (SLOW_HEARD, SLOW_NEW) if voice.engine == "blend" else (HEARD, NEW)
     words = [*random.choice(WORDS, heard, replace=False), *random.choice(UNHEARD, new, replace=False)]
-    return [str(word) for word in random.permutation(words)], random
+    words = random.permutation(words).tolist()
+    return [(word, f"{word}_{voice.speaker}_{take}.wav") for take, word in enumerate(words)], random
 
 
-def _file(word: str, voice: voices.Voice, take: int) -> str:
-    return f"{word}_{voice.speaker}_{take}.wav"
+def _speak_espeak(voice: EspeakVoice, seed: int, folder: Path) -> bool:
+    words, random = _words(voice.voice(), seed)
+    left = [voice.says(word, file, random) for word, file in words]
+    # A word that comes out broken ends the process; another one says those after it.
+    while left:
+        try:
+            voice.speak(left, folder)
+            break
+        except CourseError:
+            left = left[sum((folder / utterance.file).is_file() for utterance in left) + 1 :]
+    return folder.is_dir() and bool(os.listdir(folder))
 
 
-def _speak(half: Path, seed: int, voice: voices.Voice, own: voices.EspeakVoice | None) -> bool:
-    """Lets one voice speak into `half`; says whether it said anything."""
-    words, random = _said(voice, seed)
-    if own:
-        left = [own.says(word, _file(word, voice, take), random) for take, word in enumerate(words)]
-        # A word that comes out broken ends the process; another one says those after it.
-        while left:
-            try:
-                list(espeak.speak_all([own.job(left, str(half))], 1))
-                break
-            except CourseError:
-                left = left[sum((half / one.file).is_file() for one in left) + 1 :]
-    else:
-        say = voices.ENGINES[voice.engine].say
-        if voice.engine == "blend":
-            say = functools.partial(
-                say, is_phonemes=False
-            )  # there are no phonemes of these words: all say them in English
-        key = voices.voice_key(voice)
-        # The numbers 0 to 9 in the last place draw how this voice says the digits.
-        drawn = [np.random.default_rng([seed, key, take, 10]) for take in range(len(words))]
-        files = [_file(word, voice, take) for take, word in enumerate(words)]
-        voices.say_all(half, voice, say, zip(files, words, drawn, strict=True))
-    return half.is_dir() and bool(os.listdir(half))
+def _speak(voice: Voice, seed: int, folder: Path) -> bool:
+    # The numbers 0 to 9 in the last place draw how this voice says the digits.
+    words = [
+        (file, word, np.random.default_rng([seed, voice.key(), take, 10]))
+        for take, (word, file) in enumerate(_words(voice, seed)[0])
+    ]
+    # There are no phonemes of these words: all blends say them in English.
+    say_all(voice, words, folder, partial(say_blend, is_phonemes=False) if voice.engine == "blend" else None)
+    return bool(os.listdir(folder))
 
 
 def _coloured(random: np.random.Generator, samples: int, slope: float) -> np.ndarray:
@@ -167,9 +146,9 @@ def _babble(random: np.random.Generator, samples: int, recordings: list[Path]) -
 
 
 NOISES = {
-    "white": functools.partial(_coloured, slope=0),
-    "pink": functools.partial(_coloured, slope=1),
-    "brown": functools.partial(_coloured, slope=2),
+    "white": partial(_coloured, slope=0),
+    "pink": partial(_coloured, slope=1),
+    "brown": partial(_coloured, slope=2),
     "hum": _hum,
     "babble": _babble,
     "chord": _chord,
@@ -180,34 +159,27 @@ NOISES = {
 }
 
 
-def _noises() -> Iterator[voices.Voice]:
-    for kind in NOISES:
-        for number in range(NOISE_SPEAKERS):
-            yield voices.Voice(f"noise-{kind}-{number}", "noise", kind, "")
-
-
 def _heard_noise(speaker: str) -> bool:
     return int(speaker.rpartition("-")[2]) < NOISE_HEARD
 
 
-def _make_noise(stage: Path, half: Path, seed: int, voice: voices.Voice) -> bool:
-    """Writes the clips of one "speaker" of a noise into `half`. Babble is of the words that espeak-ng has said in `stage`."""
-    recordings = []
+def _make_noise(voice: Voice, seed: int, folder: Path) -> bool:
+    """Writes the clips of one "speaker" of a noise. Babble is of words that espeak-ng's voices, beside `folder`, have said."""
+    given = ()
     if voice.name == "babble":
         known = set(WORDS if _heard_noise(voice.speaker) else UNHEARD)
-        said = sorted(stage.glob("espeak-*/*.wav"))  # of this engine alone: it is always there, and has one sample rate
-        recordings = [path for path in said if path.name.partition("_")[0] in known]
-        if not recordings:
+        # Of this engine alone: it is always there, and has one sample rate.
+        said = sorted(folder.parent.glob("espeak-*/*.wav"))
+        given = ([path for path in said if path.name.partition("_")[0] in known],)
+        if given == ([],):
             return False
-    half.mkdir()
+    folder.mkdir()
     for take in range(NOISE_TAKES):
-        random = np.random.default_rng([seed, voices.voice_key(voice), take])
-        samples = round(RATE * random.uniform(*LENGTHS))
-        given = (recordings,) if recordings else ()
-        noise = NOISES[voice.name](random, samples, *given)
+        random = np.random.default_rng([seed, voice.key(), take])
+        noise = NOISES[voice.name](random, round(RATE * random.uniform(*LENGTHS)), *given)
         decibels = random.uniform(-75, -50) if voice.name == "silence" else random.uniform(-30, -1)
         noise *= 10 ** (decibels / 20) / np.abs(noise).max()
-        soundfile.write(half / _file(voice.name, voice, take), noise, RATE, subtype="PCM_16")
+        soundfile.write(folder / f"{voice.name}_{voice.speaker}_{take}.wav", noise, RATE, subtype="PCM_16")
     return True
 
 
@@ -224,19 +196,11 @@ def fetch(
     spoken again.
     Raises CourseError if `root` holds something else.
     """
-    found = voices.found(engines)
-    made = {"recipe": RECIPE, "seed": seed, "espeak": espeak.version(), "voices": [voice.speaker for voice in found]}
-    espeak_voices = {voice.speaker: voice for voice, _ in voices.espeak_voices(seed)}
-    speakers = [*(voice.voice() for voice in espeak_voices.values()), *found]
-
-    def speak(stage: Path, voice: voices.Voice, half: Path) -> bool:
-        return _speak(half, seed, voice, espeak_voices.get(voice.speaker))
-
-    def make_noise(stage: Path, voice: voices.Voice, half: Path) -> bool:
-        return _make_noise(stage, half, seed, voice)
-
-    root = voices.default_folder("others", engines) if root is None else Path(root)
-    return voices.make(root, RECORD, made, [(speakers, speak), (list(_noises()), make_noise)], progress)
+    speakers = {voice.voice(): partial(_speak_espeak, voice, seed) for voice, _ in espeak_voices(seed)}
+    speakers |= {voice: partial(_speak, voice, seed) for voice in installed(engines)}
+    noises = [Voice(f"noise-{kind}-{n}", "noise", kind, "") for kind in NOISES for n in range(NOISE_SPEAKERS)]
+    parts = [speakers, {voice: partial(_make_noise, voice, seed) for voice in noises}]
+    return make("others", RECIPE, parts, seed, root, engines, progress)
 
 
 def read(root: Path | str) -> Corpus:
@@ -247,25 +211,12 @@ def read(root: Path | str) -> Corpus:
     noises, `noise-hum-0`, are heard or not as a whole.
     Raises CourseError if there is none at `root`, or clips are missing.
     """
-    root = Path(root)
-    made, table, facts = voices.listed(root, RECORD, "others")
-    table = table.join(table["path"].str.extract(r"/(?P<word>[^_]+)_(?P<speaker>.+)_(?P<take>\d+)\.wav$"))
-    noise = table["speaker"].str.startswith("noise-")
-    table = table.assign(
-        digit=NONE,
-        take=table["take"].astype(int),
-        kind=np.where(noise, "noise", "word"),
-        heard=[
-            _heard_noise(speaker) if is_noise else word in WORDS
-            for word, speaker, is_noise in zip(table["word"], table["speaker"], noise, strict=True)
-        ],
-    )
-    return Corpus(
-        name="others",
-        root=root,
-        table=table.merge(facts, on="speaker", how="left", validate="many_to_one"),
-        title="Other words by many voices, and noises",
-        licence="Made on this machine; what may be done with it follows from the licence of each voice.",
-        source=voices.spoken_by(facts, made["seed"]),
-        synthetic=True,
-    )
+
+    def describe(table: pd.DataFrame) -> pd.DataFrame:
+        noise = table["speaker"].str.startswith("noise-")
+        heard_noise = table["speaker"].where(noise, "-0").map(_heard_noise)
+        heard = heard_noise.where(noise, table["word"].isin(WORDS))  # "white" is a noise, and a word
+        return table.assign(digit=NONE, kind=np.where(noise, "noise", "word"), heard=heard)
+
+    pattern = r"(?P<word>[^_]+)_(?P<speaker>.+)_(?P<take>\d+)\.wav"
+    return read_made("others", root, "Other words by many voices, and noises", pattern, describe)

@@ -1,4 +1,4 @@
-"""Synthetic digits: AudioMNIST's shape, spoken by a program.
+"""Synthetic digits: AudioMNIST's shape, spoken by a program. Notebook 1, and every other.
 
 Sixty voices of the speech synthesiser espeak-ng say the digits 0-9, up to fifty takes each. Nothing is downloaded.
 This is not human speech: wherever a clip is shown or heard, the course says so.
@@ -7,8 +7,8 @@ espeak-ng is GPL-3.0. It is loaded at run time from the package `espeakng-loader
 the recordings are its output.
 """
 
+import csv
 import hashlib
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,15 +17,17 @@ import pandas as pd
 from tqdm import tqdm
 
 from spokendigits.corpora import espeak
-from spokendigits.corpora.corpus import Corpus
+from spokendigits.corpora.corpus import Corpus, table_of
+from spokendigits.corpora.storage import STAMP, check_replaceable, disk_errors, read_facts
+from spokendigits.devices import cores
 from spokendigits.errors import CourseError
-from spokendigits.files import atomic_folder, data_folder, read_json, write_json
+from spokendigits.files import atomic_folder, check_room, data_folder, write_json
 
 TAKES = 50  # AudioMNIST's number, and the most there can be
 RECIPE = 1  # raised whenever the same seed would give other bytes
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ENDINGS = ("", ".", "!", "?")  # espeak-ng's intonation follows the punctuation
-RECORD = "corpus.json"
+MEGABYTES = 16  # of one take of all speakers
 
 
 class Speaker(NamedTuple):
@@ -61,68 +63,8 @@ ACCENTS = {
 # closest two) to 6.1 apart. In the finished clips the closest two of these sixty are 1.9 apart, 58 are all more than
 # 2.3 from one another and 20 more than 6.1; two takes of one of them are 0.6 apart (median; 2.2 at most). Rates were
 # set for words of about 0.45 s. `gender` is what the variant's file says, or else what the pitch suggests.
-SPEAKERS = (
-    Speaker("s01", "male", "en-us", "m1", 40, 40, 131),
-    Speaker("s02", "male", "en-us", "kaukovalta", 80, 70, 157),
-    Speaker("s03", "male", "en-us", "travis", 60, 63, 133),
-    Speaker("s04", "male", "en-us", "boris", 80, 58, 135),
-    Speaker("s05", "female", "en-029", "anika", 60, 33, 99),
-    Speaker("s06", "female", "en-029", "grandma", 80, 30, 140),
-    Speaker("s07", "female", "en-gb-x-gbcwmd", "Alicia", 60, 48, 197),
-    Speaker("s08", "male", "en-gb-x-gbcwmd", "gustave", 80, 63, 168),
-    Speaker("s09", "male", "en-us-nyc", "Andy", 80, 60, 193),
-    Speaker("s10", "male", "en-us", "pablo", 80, 42, 157),
-    Speaker("s11", "male", "en-029", "marcelo", 80, 50, 130),
-    Speaker("s12", "male", "en-us", "Lee", 80, 34, 181),
-    Speaker("s13", "male", "en-gb-x-gbclan", "ian", 60, 35, 142),
-    Speaker("s14", "male", "en-029", "Tweaky", 40, 44, 160),
-    Speaker("s15", "male", "en-029", "norbert", 80, 56, 172),
-    Speaker("s16", "male", "en-gb-x-gbcwmd", "Nguyen", 60, 59, 147),
-    Speaker("s17", "male", "en-029", "miguel", 80, 52, 136),
-    Speaker("s18", "female", "en-029", "Andrea", 20, 31, 111),
-    Speaker("s19", "female", "en-us", "belinda", 60, 43, 172),
-    Speaker("s20", "male", "en-029", "Denis", 60, 47, 171),
-    Speaker("s21", "male", "en-us", "david", 60, 42, 127),
-    Speaker("s22", "male", "en-gb-x-gbcwmd", "iven3", 40, 68, 133),
-    Speaker("s23", "male", "en-gb-x-gbcwmd", "Mr serious", 40, 44, 141),
-    Speaker("s24", "female", "en-gb-x-gbclan", "f2", 60, 46, 179),
-    Speaker("s25", "male", "en-us-nyc", "quincy", 80, 55, 149),
-    Speaker("s26", "male", "en-gb-x-gbcwmd", "Marco", 80, 61, 237),
-    Speaker("s27", "male", "en-gb-scotland", "Gene2", 80, 39, 142),
-    Speaker("s28", "male", "en-gb-x-gbcwmd", "Reed", 80, 65, 156),
-    Speaker("s29", "female", "en-gb-scotland", "anika", 40, 67, 118),
-    Speaker("s30", "female", "en-gb-x-gbclan", "Andrea", 60, 41, 90),
-    Speaker("s31", "male", "en-us-nyc", "m5", 60, 35, 169),
-    Speaker("s32", "male", "en-gb-x-gbcwmd", "m8", 80, 31, 127),
-    Speaker("s33", "female", "en-gb-scotland", "steph2", 60, 50, 162),
-    Speaker("s34", "male", "en-gb-x-gbclan", "edward", 60, 39, 147),
-    Speaker("s35", "female", "en-gb-scotland", "linda", 40, 69, 166),
-    Speaker("s36", "male", "en-gb-x-gbclan", "Mario", 80, 61, 155),
-    Speaker("s37", "female", "en-us-nyc", "shelby", 80, 52, 172),
-    Speaker("s38", "male", "en-gb-x-rp", "michel", 40, 66, 173),
-    Speaker("s39", "male", "en-gb-x-gbclan", "pedro", 80, 33, 111),
-    Speaker("s40", "male", "en-us-nyc", "m7", 40, 53, 138),
-    Speaker("s41", "male", "en-gb-scotland", "Michael", 40, 51, 166),
-    Speaker("s42", "female", "en-gb-x-gbclan", "f5", 80, 65, 166),
-    Speaker("s43", "female", "en-gb-x-gbclan", "Annie", 80, 69, 127),
-    Speaker("s44", "male", "en-us-nyc", "Hugo", 80, 45, 167),
-    Speaker("s45", "male", "en-gb-x-rp", "klatt3", 80, 54, 151),
-    Speaker("s46", "male", "en-gb-scotland", "victor", 40, 58, 138),
-    Speaker("s47", "female", "en", "Alicia", 20, 64, 178),
-    Speaker("s48", "male", "en-gb-x-rp", "sandro", 80, 37, 164),
-    Speaker("s49", "male", "en-us-nyc", "Gene", 40, 49, 126),
-    Speaker("s50", "male", "en-gb-scotland", "m6", 80, 57, 134),
-    Speaker("s51", "female", "en", "Annie", 40, 62, 175),
-    Speaker("s52", "female", "en-us-nyc", "linda", 60, 54, 165),
-    Speaker("s53", "female", "en-gb-scotland", "f3", 80, 36, 162),
-    Speaker("s54", "female", "en-gb-x-rp", "belinda", 40, 67, 164),
-    Speaker("s55", "female", "en", "grandma", 60, 48, 147),
-    Speaker("s56", "female", "en", "f1", 60, 37, 191),
-    Speaker("s57", "female", "en", "f2", 80, 38, 201),
-    Speaker("s58", "female", "en", "Nguyen", 80, 46, 129),
-    Speaker("s59", "female", "en", "f3", 40, 32, 156),
-    Speaker("s60", "female", "en", "f5", 60, 56, 183),
-)
+with open(Path(__file__).with_name("speakers.csv"), encoding="utf-8", newline="") as _file:
+    SPEAKERS = tuple(Speaker(*row[:4], *map(int, row[4:])) for row in list(csv.reader(_file))[1:])
 
 
 def utterances(speaker: Speaker, takes: int, seed: int) -> list[espeak.Utterance]:
@@ -152,43 +94,40 @@ def utterances(speaker: Speaker, takes: int, seed: int) -> list[espeak.Utterance
     return spoken
 
 
-def _files(record: dict) -> list[str]:
-    return [
+def _record(root: Path) -> tuple[dict, list[str]]:
+    """The corpus's own record, and the clips that it names, once every one was seen to be there."""
+    record = read_facts(root / STAMP)
+    if not {"takes", "speakers"} <= record.keys():
+        raise CourseError(f"{root}: no synthetic corpus here. Run `spokendigits fetch synthetic`.")
+    clips = [
         f"{speaker}/{digit}_{speaker}_{take}.wav"
         for speaker in record["speakers"]
         for digit in range(len(WORDS))
         for take in range(record["takes"])
     ]
-
-
-def _record(root: Path) -> dict:
-    """The corpus's own record, once every clip it names was seen to be there."""
-    try:
-        record = read_json(root / RECORD)
-        expected = {*_files(record), "speakers.csv"}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise CourseError(f"{root}: no synthetic corpus here. Run `spokendigits fetch synthetic`.") from None
-    found = {f"{speaker}/{file}" for speaker in record["speakers"] for file in _listed(root / speaker)}
-    found.update(_listed(root))
-    if missing := sorted(expected - found):
+    there = {
+        path.relative_to(root).as_posix() for pattern in ("*/*.wav", "speakers.csv") for path in root.glob(pattern)
+    }
+    if missing := sorted({*clips, "speakers.csv"} - there):
         raise CourseError(
-            f"{root}: {len(missing)} of {len(expected)} files are missing, {missing[0]} first. "
+            f"{root}: {len(missing)} of {len(clips) + 1} files are missing, {missing[0]} first. "
             f"Delete the folder and run `spokendigits fetch synthetic`."
         )
-    return record
-
-
-def _listed(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []
+    return record, clips
 
 
 def _done(root: Path, takes: int, seed: int) -> bool:
     try:
-        record = _record(root)
+        record, _ = _record(root)
     except CourseError:
         return False
-    made = {"seed": seed, "recipe": RECIPE, "espeak": espeak.version(), "speakers": [one.name for one in SPEAKERS]}
-    return record["takes"] >= takes and all(record.get(key) == value for key, value in made.items())
+    return record["takes"] >= takes and record.items() >= _made(seed).items()
+
+
+def _made(seed: int) -> dict:
+    """What decides which bytes a take has."""
+    names = [speaker.name for speaker in SPEAKERS]
+    return {"seed": seed, "recipe": RECIPE, "espeak": espeak.version(), "speakers": names}
 
 
 def fetch(
@@ -210,39 +149,22 @@ def fetch(
         raise CourseError(f"takes={takes}: the synthetic corpus has 1 to {TAKES} takes of each digit and speaker.")
     if _done(root, takes, seed):
         return root
-    if root.exists() and not (root / RECORD).is_file() and (not root.is_dir() or any(root.iterdir())):
-        raise CourseError(f"{root}: holds something else. Choose another folder for the synthetic corpus.")
-    try:
-        with atomic_folder(root) as folder:
-            _make(folder, takes, seed, processes or os.cpu_count() or 1, progress)
-    except OSError as error:
-        raise CourseError(
-            f"{root}: the synthetic corpus could not be written ({error.strerror or error}). "
-            f"{takes} takes need about {takes * 16} MB; make room or choose another folder."
-        ) from None
+    check_replaceable(root)
+    check_room(root, takes * MEGABYTES * 1e6)
+    with disk_errors(root), atomic_folder(root) as folder:
+        jobs = [
+            espeak.Job(
+                voice.name, voice.accent, voice.variant, str(folder / voice.name), utterances(voice, takes, seed)
+            )
+            for voice in SPEAKERS
+        ]
+        spoken = espeak.speak_all(jobs, processes or cores())
+        bar = tqdm(spoken, "synthetic speakers", len(jobs), unit="speaker", disable=not progress)
+        digests = {job.speaker: digest for job, digest in bar}
+        pd.DataFrame(SPEAKERS).rename(columns={"name": "speaker"}).to_csv(folder / "speakers.csv", index=False)
+        digest = hashlib.sha256("".join(digests[voice.name] for voice in SPEAKERS).encode()).hexdigest()
+        write_json(folder / STAMP, {"synthetic": True, "takes": takes, "sha256": digest, **_made(seed)})
     return root
-
-
-def _make(folder: Path, takes: int, seed: int, processes: int, progress: bool) -> None:
-    jobs = [
-        espeak.Job(one.name, one.accent, one.variant, str(folder / one.name), utterances(one, takes, seed))
-        for one in SPEAKERS
-    ]
-    spoken = espeak.speak_all(jobs, processes)
-    bar = tqdm(spoken, "synthetic speakers", len(jobs), unit="speaker", disable=not progress)
-    digests = {job.speaker: digest for job, digest in bar}
-    pd.DataFrame(SPEAKERS).rename(columns={"name": "speaker"}).to_csv(folder / "speakers.csv", index=False)
-    names = [one.name for one in SPEAKERS]
-    record = {
-        "synthetic": True,
-        "takes": takes,
-        "seed": seed,
-        "recipe": RECIPE,
-        "espeak": espeak.version(),
-        "sha256": hashlib.sha256("".join(digests[name] for name in names).encode()).hexdigest(),
-        "speakers": names,
-    }
-    write_json(folder / RECORD, record)
 
 
 def read(root: Path | str) -> Corpus:
@@ -251,19 +173,13 @@ def read(root: Path | str) -> Corpus:
     Raises CourseError if there is none at `root` or clips are missing.
     """
     root = Path(root)
-    record = _record(root)
+    record, clips = _record(root)
     facts = pd.read_csv(root / "speakers.csv", dtype=str).rename(columns={"variant": "voice"})
-    table = pd.DataFrame({"path": _files(record)})
-    name = table["path"].str.extract(r"/(?P<digit>\d)_(?P<speaker>\w+)_(?P<take>\d+)\.wav$")
-    table = table.join(name.astype({"digit": int, "take": int}))
-    facts["accent"] = facts["accent"].replace(ACCENTS)
-    table = table.merge(
-        facts[["speaker", "gender", "accent", "voice"]], on="speaker", how="left", validate="many_to_one"
-    )
+    facts = facts[["speaker", "gender", "accent", "voice"]].replace({"accent": ACCENTS})
     return Corpus(
         name="synthetic",
         root=root,
-        table=table,
+        table=table_of(clips).merge(facts, on="speaker", how="left", validate="many_to_one"),
         title="Synthetic digits",
         licence="Made on this machine by espeak-ng (a GPL-3.0 program); the recordings are its output.",
         source=f"espeak-ng {record['espeak']}, recipe {record['recipe']}, seed {record['seed']}",

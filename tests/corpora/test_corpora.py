@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_download import Server, closed_port
+from serving import closed_port
 
 from spokendigits import corpora
 from spokendigits.corpora import audiomnist, folder, fsdd
@@ -25,20 +25,10 @@ META = {  # the published file's kinds of slips: ages as text, a joke, spellings
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch) -> Path:
-    """A data folder of the test's own, and AudioMNIST three speakers and two takes large."""
-    monkeypatch.setenv("SPOKENDIGITS_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SPOKENDIGITS_DATA", raising=False)
-    monkeypatch.delenv("HF_ENDPOINT", raising=False)
-    monkeypatch.setattr(downloads, "PAUSE", 0)
+def home(own_home, monkeypatch) -> Path:
+    """The test's own home; and AudioMNIST is three speakers and two takes large."""
     monkeypatch.setattr(audiomnist, "SHAPE", {"speakers": 3, "digits": 10, "takes": 2})
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def server():
-    with Server() as server:
-        yield server
+    return own_home
 
 
 def tone(path: Path, number: int = 0, seconds: float = 0.2, rate: int = 8000, **options) -> Path:
@@ -159,31 +149,27 @@ def hub(server, tmp_path, monkeypatch, tree: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    paths = sorted(tree.rglob("*.wav"))
-    names = [path.stem.split("_") for path in paths]
+    names = [path.name for path in sorted(tree.rglob("*.wav"))]
+    facts = [META[name[2:4]] for name in names]
     table = pyarrow.table(
         {
-            "speaker_id": [speaker for _, speaker, _ in names],
-            "audio": [{"bytes": path.read_bytes(), "path": path.name} for path in paths],
-            "digit": [int(digit) for digit, _, _ in names],
-            "gender": [int(META[speaker]["gender"] == "female") for _, speaker, _ in names],
-            "accent": [META[speaker]["accent"] for _, speaker, _ in names],
-            "age": [int(META[speaker]["age"]) for _, speaker, _ in names],
-            "native_speaker": [META[speaker]["native speaker"] == "yes" for _, speaker, _ in names],
+            "speaker_id": [name[2:4] for name in names],
+            "audio": [{"bytes": path.read_bytes(), "path": path.name} for path in sorted(tree.rglob("*.wav"))],
+            "digit": [int(name[0]) for name in names],
+            "gender": [int(said["gender"] == "female") for said in facts],
+            "accent": [said["accent"] for said in facts],
+            "age": [int(said["age"]) for said in facts],
+            "native_speaker": [said["native speaker"] == "yes" for said in facts],
         }
     )
     features = {"info": {"features": {"gender": {"names": ["male", "female"], "_type": "ClassLabel"}}}}
-    table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
-    parquet.write_table(table, tmp_path / "train.parquet")
-    content = (tmp_path / "train.parquet").read_bytes()
-    listed = [
-        {"type": "file", "path": "README.md"},
-        {"type": "file", "path": "data/train.parquet", "lfs": {"oid": fsdd.sha256(tmp_path / "train.parquet")}},
-    ]
-    repository = "/datasets/gilkeyio/AudioMNIST"
-    server.files[f"/api{repository}/tree/main?recursive=true"] = json.dumps(listed).encode()
-    server.files[f"{repository}/resolve/main/data/train.parquet"] = content
-    monkeypatch.setitem(audiomnist.SOURCES, "huggingface", (server.url,))
+    parquet.write_table(table.replace_schema_metadata({"huggingface": json.dumps(features)}), tmp_path / "x.parquet")
+    content = (tmp_path / "x.parquet").read_bytes()
+    repository, paths = "datasets/gilkeyio/AudioMNIST", ("README.md", "data/train.parquet")
+    listed = {"id": "gilkeyio/AudioMNIST", "siblings": [{"rfilename": path} for path in paths]}
+    server.files[f"/api/{repository}"] = json.dumps(listed).encode()
+    server.files[f"/{repository}/resolve/main/data/train.parquet"] = content
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
 
 
 def test_audiomnist_from_the_hub(tree, server, tmp_path, monkeypatch):
@@ -200,17 +186,20 @@ def test_audiomnist_from_the_hub(tree, server, tmp_path, monkeypatch):
     assert not list((corpus.root.parent / "downloads").iterdir())
 
 
-def test_audiomnist_from_the_hub_incomplete(tree, server, tmp_path, monkeypatch, home):
+def test_audiomnist_from_the_hub_that_is_not_whole_or_cannot_be_had(tree, server, tmp_path, monkeypatch, home):
+    def fetch(match: str) -> None:
+        refused(match, corpora.fetch, "audiomnist", source="huggingface", progress=False)
+        assert not (home / "data" / "audiomnist").exists()
+
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    fetch("did not send gilkeyio/AudioMNIST.*another source")
     (tree / "data/03/9_03_1.wav").unlink()
     hub(server, tmp_path, monkeypatch, tree)
-    refused("1 of 60 recordings are missing: 9_03_1", corpora.fetch, "audiomnist", source="huggingface", progress=False)
-    assert not (home / "data" / "audiomnist").exists()
-
-
-def test_audiomnist_from_the_hub_needs_pyarrow(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    fetch("1 of 60 recordings are missing: 9_03_1")
+    server.files["/datasets/gilkeyio/AudioMNIST/resolve/main/data/train.parquet"] = b"no parquet"
+    fetch("not the expected tables")
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    refused("pip install pyarrow", corpora.fetch, "audiomnist", source="huggingface", progress=False)
+    fetch("pip install pyarrow")
 
 
 def test_audiomnist_from_a_local_folder_or_zip(tree, tmp_path, home):
@@ -230,70 +219,53 @@ def test_audiomnist_in_part_is_read_but_told(tree):
     assert any("40 of 60" in note for note in corpus.notes)
 
 
-def plant_missing(tree):
-    (tree / "data/02/7_02_1.wav").unlink()
-
-
-def plant_text(tree):
-    (tree / "data/02/7_02_1.wav").write_text("seven")
-
-
-def plant_empty(tree):
-    tone(tree / "data/02/7_02_1.wav", seconds=0)
-
-
-def plant_truncated(tree):
-    path = tree / "data/02/7_02_1.wav"
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
 
 
-def plant_astray(tree):
-    (tree / "data/02/7_02_1.wav").rename(tree / "data/01/7_02_1.wav")
-
-
-def plant_stranger(tree):
-    tone(tree / "data/02/seven.wav")
-
-
-def plant_no_metadata(tree):
-    (tree / "data/audioMNIST_meta.txt").unlink()
-
-
-def plant_broken_metadata(tree):
-    (tree / "data/audioMNIST_meta.txt").write_text('{"01": ')
-
-
-def plant_silent_metadata(tree):
-    (tree / "data/audioMNIST_meta.txt").write_text(json.dumps({"01": META["01"], "02": META["02"]}))
+SEVEN, META_FILE = "data/02/7_02_1.wav", "data/audioMNIST_meta.txt"
+SILENT = json.dumps({"01": META["01"], "02": META["02"]})
 
 
 @pytest.mark.parametrize(
-    "plant, said",
+    "plant, said, mended",  # what is put right, or left out, on the way in
     [
-        (plant_missing, "1 of 60 recordings are missing: 7_02_1.wav."),
-        (plant_text, "1 file(s) not usable: 7_02_1.wav: unreadable (Format not recognised)."),
-        (plant_empty, "1 file(s) not usable: 7_02_1.wav: empty (0 samples)."),
-        (plant_truncated, "1 file(s) not usable: 7_02_1.wav: truncated (956 of 3200 bytes of audio)."),
-        (plant_astray, "1 file(s) in another speaker's folder: data/01/7_02_1.wav."),
-        (plant_stranger, "1 file(s) not part of AudioMNIST: seven.wav."),
-        (plant_no_metadata, "audioMNIST_meta.txt is missing"),
-        (plant_broken_metadata, "audioMNIST_meta.txt: no speakers' facts"),
-        (plant_silent_metadata, "audioMNIST_meta.txt says nothing about speaker(s) 03."),
+        (lambda tree: (tree / SEVEN).unlink(), "1 of 60 recordings are missing: 7_02_1.wav.", False),
+        (lambda tree: (tree / SEVEN).write_text("7"), "1 file(s) not usable: 7_02_1.wav: unreadable (", False),
+        (lambda tree: tone(tree / SEVEN, seconds=0), "1 file(s) not usable: 7_02_1.wav: empty (0 samples).", False),
+        (
+            lambda tree: truncate(tree / SEVEN),
+            "1 file(s) not usable: 7_02_1.wav: truncated (956 of 3200 bytes of audio).",
+            False,
+        ),
+        (
+            lambda tree: (tree / SEVEN).rename(tree / "data/01/7_02_1.wav"),
+            "1 file(s) in another speaker's folder: data/01/7_02_1.wav.",
+            True,
+        ),
+        (lambda tree: tone(tree / "data/02/seven.wav"), "1 file(s) not part of AudioMNIST: seven.wav.", True),
+        (lambda tree: tone(tree / "data/02/7_02_2.wav"), "1 file(s) not part of AudioMNIST: 7_02_2.wav.", False),
+        (lambda tree: tone(tree / "more/7_2_1.wav"), "1 file(s) there twice: 7_02_1.wav.", False),
+        (lambda tree: (tree / META_FILE).unlink(), "audioMNIST_meta.txt is missing", False),
+        (lambda tree: (tree / META_FILE).write_text('{"01": '), "audioMNIST_meta.txt: no speakers' facts", False),
+        (
+            lambda tree: (tree / META_FILE).write_text(SILENT),
+            "audioMNIST_meta.txt says nothing about speaker(s) 03.",
+            False,
+        ),
     ],
 )
-def test_audiomnist_verify_names_the_fault(tree, home, plant, said):
+def test_audiomnist_verify_names_the_fault(tree, home, plant, said, mended):
     assert corpora.verify("audiomnist", tree) == []
     plant(tree)
     (problem,) = corpora.verify("audiomnist", tree)
     assert said in problem and "\n" not in problem
-    if plant not in (plant_astray, plant_stranger):  # these two are put right, or left out, on the way in
-        refused("not a whole AudioMNIST", corpora.fetch, "audiomnist", source=tree, progress=False)
+    if not mended:
+        match = "more than once" if "twice" in said else "not a whole AudioMNIST"
+        refused(match, corpora.fetch, "audiomnist", source=tree, progress=False)
         assert not (home / "data" / "audiomnist").exists()
-
-
-def test_audiomnist_without_metadata_says_what_to_do(tree):
-    plant_no_metadata(tree)
-    refused("audioMNIST_meta.txt is missing.*spokendigits fetch audiomnist", corpora.load, "audiomnist", source=tree)
+    if "is missing" in said:
+        refused("is missing.*spokendigits fetch audiomnist", corpora.load, "audiomnist", source=tree)
 
 
 def test_audiomnist_early_commit_is_recognised(tmp_path):
@@ -389,7 +361,7 @@ def test_fsdd_from_a_folder_survives_an_interruption(recordings, home, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(downloads.shutil, "copyfileobj", interrupt)
+        patch.setattr(downloads.shutil, "copyfile", interrupt)
         with pytest.raises(KeyboardInterrupt):
             corpora.fetch("fsdd", source=recordings, progress=False)
     assert not (home / "data" / "fsdd").exists()
@@ -413,11 +385,11 @@ def test_a_folder_without_recordings_is_one_line(tmp_path):
 
 
 def test_unknown_names_are_one_line_with_a_guess(tmp_path, home):
-    assert "Did you mean fsdd?" in refused("no such corpus", corpora.load, "fssd")
-    assert "Did you mean audiomnist?" in refused("no such corpus", corpora.load, "AudioMNIST")
+    assert "Did you mean 'fsdd'?" in refused("no such corpus", corpora.load, "fssd")
+    assert "Did you mean 'audiomnist'?" in refused("no such corpus", corpora.load, "AudioMNIST")
     assert "Did you mean" not in refused("synthetic, voices, fsdd, audiomnist", corpora.load, str(tmp_path / "nowhere"))
     refused("no such corpus", corpora.fetch, "librispeech")
-    refused("No such file", corpora.load, "fsdd", source=tmp_path / "gone.zip", progress=False)
+    refused("no such file or folder", corpora.load, "fsdd", source=tmp_path / "gone.zip", progress=False)
     refused("at least one take", corpora.load, "fsdd", takes=0)
     assert not list(home.rglob("*.*"))
 

@@ -134,9 +134,9 @@ def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
     ("arguments", "words"),
     [
         (["run", "--lane", "fasst"], "Did you mean 'fast'"),
-        (["run", "--corpus", "fssd"], "Did you mean fsdd"),
+        (["run", "--corpus", "fssd"], "Did you mean 'fsdd'"),
         (["run", "--name", "../../etc"], "no name for a folder"),
-        (["fetch", "audiomnits"], "Did you mean audiomnist"),
+        (["fetch", "audiomnits"], "Did you mean 'audiomnist'"),
         (["train", "--name", "x", "--split", "sorted"], "random, speaker, one_speaker, published"),
         (["train", "--name", "x", "--recipe", "nothing.yaml"], "no such file"),
         (["predict", "a.wav", "--model", "nothing.safetensors"], "no such checkpoint"),

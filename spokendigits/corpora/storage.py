@@ -1,0 +1,49 @@
+"""How a corpus gets onto the disk: whole or not at all, and over nothing that somebody else put there. Notebook 1."""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+from spokendigits.errors import CourseError
+from spokendigits.files import read_json
+
+STAMP = "corpus.json"  # lies in every corpus folder that this course fetched or made, and says where it came from
+
+
+def read_facts(path: Path) -> dict:
+    """What a JSON file, such as a corpus's stamp, says; nothing if there is none that can be read."""
+    try:
+        facts = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def check_replaceable(root: Path, stamp: str = STAMP) -> None:
+    """Raises CourseError when `root` holds anything that this course did not put there."""
+    if root.exists() and not (root / stamp).is_file() and (not root.is_dir() or any(root.iterdir())):
+        raise CourseError(f"{root}: holds something else, and would be replaced. Move it away, or name another folder.")
+
+
+@contextlib.contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turns what the disk would not do (OSError) into one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            message = f"{folder}: the disk is full. Make room and run the same command again; nothing is lost."
+        else:
+            message = f"{error.filename or folder}: {error.strerror or error}."
+        raise CourseError(message) from None
+
+
+def complaints(faults: dict[str, list[str]]) -> list[str]:
+    """One line for each kind of fault that some files have, naming the first of them."""
+    return [f"{len(names):,} file(s) {fault}: {few(names)}." for fault, names in faults.items() if names]
+
+
+def few(names: list[str]) -> str:
+    """The first three names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
