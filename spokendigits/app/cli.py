@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from spokendigits import __version__, lanes
+from spokendigits import __version__
 from spokendigits.errors import CourseError
 
 # Heavy imports stand inside the commands: `--help` should not wait for torch.
@@ -22,12 +22,10 @@ def fetch(options) -> int:
     from spokendigits import corpora
 
     root = corpora.fetch(options.corpus, source=options.source)
-    if options.verify:
-        problems = corpora.verify(options.corpus, root)
-        for problem in problems:
-            print(problem, file=sys.stderr)
-        if problems:
-            return 1
+    problems = corpora.verify(options.corpus, root) if options.verify else []
+    if problems:
+        print(*problems, sep="\n", file=sys.stderr)
+        return 1
     corpus = corpora.read(options.corpus, root)
     print(f"{corpus.label}: {len(corpus):,} clips of {len(corpus.speakers)} speakers in {root}")
     for note in corpus.notes:
@@ -49,7 +47,7 @@ def run(options) -> int:
 
 
 def train(options) -> int:
-    from spokendigits import corpora
+    from spokendigits import corpora, lanes
     from spokendigits.app import product_yaml
     from spokendigits.clips import make_clips
     from spokendigits.devices import processes
@@ -62,32 +60,27 @@ def train(options) -> int:
         recipe, unused = product_yaml.read(options.recipe)
     else:
         recipe = lanes.recipe(options.lane, options.corpus or "synthetic")
-    if options.corpus:
-        recipe = recipe.but(corpus=options.corpus)
-    if options.split:
-        recipe = recipe.but(split=options.split)
-    recipe = recipe.but(**dict(map(setting, options.set)))
+    given = {name: value for name in ("corpus", "split") if (value := getattr(options, name))}
+    recipe = recipe.but(**given).but(**dict(map(setting, options.set)))
     if Path(options.name).name != options.name:
         raise CourseError(f"--name {options.name!r} is no name for a folder.")
-    us = processes()  # one, or one of those of `accelerate launch`
-    first = us.is_main_process
+    world = processes()  # one, or one of those of `accelerate launch`
+    first = world.is_main_process
     for name, value in unused.items() if first else ():
         print(f"not used: {name}: {value}")
     # The first process of each host makes what is missing; the others find it there.
-    with us.local_main_process_first():
+    with world.local_main_process_first():
         corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes, progress=first)
         clips = make_clips(corpus, recipe, progress=first)
-    folds = range(count_folds(corpus, recipe.split, recipe.folds)) if options.all_folds else [recipe.fold]
-    for fold in folds:
+    how = {"trackers": options.tracker, "find_batch_size": options.find_batch_size}
+    for fold in range(count_folds(corpus, recipe.split, recipe.folds)) if options.all_folds else [recipe.fold]:
         folder = runs_folder() / (f"{options.name}-{fold}" if options.all_folds else options.name)
-        one = recipe.but(fold=fold, folds=max(recipe.folds, fold + 1))
-        parts = split(corpus, one.split, one.folds, one.fold, one.seed)
-        train_or_load(
-            one, corpus, clips, parts, folder, trackers=options.tracker, find_batch_size=options.find_batch_size
-        )
+        held_out = recipe.but(fold=fold, folds=max(recipe.folds, fold + 1))
+        parts = split(corpus, held_out.split, held_out.folds, held_out.fold, held_out.seed)
+        train_or_load(held_out, corpus, clips, parts, folder, **how)
         if first:
             print((folder / "history.csv").read_text())
-            print(f"The trained classifier is {folder / 'model.safetensors'}", flush=True)
+            print(f"The trained classifier is {folder / lanes.MODEL}", flush=True)
     return 0
 
 
@@ -105,30 +98,29 @@ def setting(text: str) -> tuple[str, object]:
 
 
 def predict(options) -> int:
-    from spokendigits.app import prediction
+    from spokendigits.app.prediction import find_digits
 
-    return prediction.predict(options.inputs, options.model, options.out, options.threshold)
+    return find_digits(options.inputs, options.model, options.out, options.threshold)
 
 
 def export(options) -> int:
-    from spokendigits.app import export as exports
+    from spokendigits.app.export import USUAL, sizes, write
 
-    folder = exports.export(
-        options.model, options.out, options.format or exports.USUAL, options.calibration, options.threshold
-    )
-    for name, size in exports.sizes(folder).items():
+    folder = write(options.model, options.out, options.format or USUAL, options.calibration, options.threshold)
+    for name, size in sizes(folder).items():
         print(f"{size:>13,} bytes  {folder / name}")
     return 0
 
 
 def compare(options) -> int:
-    from spokendigits.app import compare as runs
+    from spokendigits.app.compare import report
 
-    print(runs.compare(options.runs, options.figure))
+    print(report(options.runs, options.figure))
     return 0
 
 
 def build_book(options) -> int:
+    from spokendigits import lanes
     from spokendigits.publish import book, say_a_digit
 
     say_a_digit.prepare()
@@ -139,9 +131,9 @@ def build_book(options) -> int:
 
 
 def students(options) -> int:
-    from spokendigits.publish import students as copies
+    from spokendigits.publish.students import write
 
-    print(f"The notebooks without their solutions are in {copies.write()}")
+    print(f"The notebooks without their solutions are in {write()}")
     return 0
 
 
@@ -153,93 +145,61 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"spokendigits {__version__}")
     commands = top.add_subparsers(dest="command", required=True)
 
-    def command(function, summary: str, name: str = "") -> argparse.ArgumentParser:
+    def command(function, summary: str, name: str = ""):
+        """Adds a sub-command; returns the function that adds an argument to it, given its name or flag and its help."""
         sub = commands.add_parser(name or function.__name__, help=summary, description=summary)
         sub.set_defaults(function=function)
-        return sub
+        return lambda argument, about, **how: sub.add_argument(argument, help=about, **how)
+
+    several = {"action": "append", "metavar": "NAME"}
+    score = {"type": float, "metavar": "SCORE"}
+    flag = {"action": "store_true"}
 
     command(doctor, "check this computer, one OK or FAIL line each")
 
-    sub = command(fetch, "make or download a corpus")
-    sub.add_argument(
-        "corpus", help="synthetic, voices, fsdd, audiomnist, or others: words and noises that are no digits"
-    )
-    sub.add_argument(
-        "--source", help="a local folder or zip to take it from; for audiomnist also github, h2o or huggingface"
-    )
-    sub.add_argument("--verify", action="store_true", help="check every file")
+    add = command(fetch, "make or download a corpus")
+    add("corpus", "synthetic, voices, fsdd, audiomnist, or others: words and noises that are no digits")
+    add("--source", "a local folder or zip to take it from; for audiomnist also github, h2o or huggingface")
+    add("--verify", "check every file", **flag)
 
-    sub = command(run, "run the notebooks in order, then build the book")
-    sub.add_argument(
-        "--corpus",
-        default="synthetic",
-        help="synthetic, voices, fsdd, audiomnist, or a folder with recordings (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--lane", default="fast", help="fast: minutes on a CPU; full: the seed's size (default: %(default)s)"
-    )
-    sub.add_argument("--name", default="", help="folder under runs/ (default: LANE-CORPUS)")
-    sub.add_argument("--no-book", dest="book", action="store_false", help="stop after the notebooks")
+    add = command(run, "run the notebooks in order, then build the book")
+    known = "synthetic, voices, fsdd, audiomnist, or a folder with recordings (default: %(default)s)"
+    add("--corpus", known, default="synthetic")
+    add("--lane", "fast: minutes on a CPU; full: the seed's size (default: %(default)s)", default="fast")
+    add("--name", "folder under runs/ (default: LANE-CORPUS)", default="")
+    add("--no-book", "stop after the notebooks", dest="book", action="store_false")
 
-    sub = command(train, "train one classifier without the notebooks")
-    sub.add_argument("--name", required=True, help="folder under runs/")
-    sub.add_argument("--corpus", help="as for run")
-    sub.add_argument("--lane", default="fast", help="as for run")
-    sub.add_argument("--recipe", help="a recipe in YAML, the course's or Hydrogen Torch's, instead of a lane")
-    sub.add_argument("--split", help="random, speaker, one_speaker or published")
-    sub.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting of the recipe, as often as needed"
-    )
-    sub.add_argument("--all-folds", action="store_true", help="one training a fold, into NAME-0, NAME-1 …")
-    sub.add_argument(
-        "--tracker",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="tensorboard or mlflow: follow the training there",
-    )
-    sub.add_argument(
-        "--find-batch-size", action="store_true", help="let a small GPU take each batch in parts as large as fit"
-    )
+    add = command(train, "train one classifier without the notebooks")
+    add("--name", "folder under runs/", required=True)
+    add("--corpus", "as for run")
+    add("--lane", "as for run", default="fast")
+    add("--recipe", "a recipe in YAML, the course's or Hydrogen Torch's, instead of a lane")
+    add("--split", "random, speaker, one_speaker or published")
+    add("--set", "any setting of the recipe, as often as needed", action="append", default=[], metavar="NAME=VALUE")
+    add("--all-folds", "one training a fold, into NAME-0, NAME-1 …", **flag)
+    add("--tracker", "tensorboard or mlflow: follow the training there", default=[], **several)
+    add("--find-batch-size", "let a small GPU take each batch in parts as large as fit", **flag)
 
-    sub = command(compare, "put trainings side by side: what differs, curves, scores")
-    sub.add_argument("runs", nargs="+", metavar="RUN", help="a folder, or a name under runs/")
-    sub.add_argument("--figure", help="where to draw the curves (default: compare.png under runs/)")
+    add = command(compare, "put trainings side by side: what differs, curves, scores")
+    add("runs", "a folder, or a name under runs/", nargs="+", metavar="RUN")
+    add("--figure", "where to draw the curves (default: compare.png under runs/)")
 
-    sub = command(
-        predict, "find the digits in recordings, one line each: path, start and end in seconds, digit, probability"
-    )
-    sub.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="a recording, a folder of them, or - for standard input"
-    )
-    sub.add_argument("--model", required=True, help="a model.safetensors, or a .onnx that export wrote")
-    sub.add_argument("--out", metavar="FILE.csv", help="write all probabilities there; the same command continues it")
-    sub.add_argument(
-        "--threshold",
-        type=float,
-        metavar="SCORE",
-        help="a lower score is no digit (default: the exported model's own; without one, all are digits)",
-    )
+    lines = "find the digits in recordings, one line each: path, start and end in seconds, digit, probability"
+    add = command(predict, lines)
+    add("inputs", "a recording, a folder of them, or - for standard input", nargs="+", metavar="INPUT")
+    add("--model", "a model.safetensors, or a .onnx that export wrote", required=True)
+    add("--out", "write all probabilities there; the same command continues it", metavar="FILE.csv")
+    usual = "(default: the exported model's own; without one, all are digits)"
+    add("--threshold", f"a lower score is no digit {usual}", **score)
 
-    sub = command(
-        export, "write a trained classifier as files that need no PyTorch: ONNX, weights with their card, MLflow"
-    )
-    sub.add_argument("model", metavar="MODEL", help="a run's folder, its name under runs/, or a model.safetensors")
-    sub.add_argument("--out", required=True, metavar="FOLDER", help="a new folder, or an earlier export to replace")
-    sub.add_argument(
-        "--format",
-        action="append",
-        metavar="NAME",
-        help="onnx, int8, bundle or mlflow, as often as needed (default: the first three)",
-    )
-    sub.add_argument(
-        "--calibration",
-        metavar="CORPUS",
-        help="whose clips show int8 how large numbers get (default: the run's own, or else fsdd)",
-    )
-    sub.add_argument(
-        "--threshold", type=float, metavar="SCORE", help="written into the model: a lower score is no digit"
-    )
+    files = "write a trained classifier as files that need no PyTorch: ONNX, weights with their card, MLflow"
+    add = command(export, files)
+    add("model", "a run's folder, its name under runs/, or a model.safetensors", metavar="MODEL")
+    add("--out", "a new folder, or an earlier export to replace", required=True, metavar="FOLDER")
+    add("--format", "onnx, int8, bundle or mlflow, as often as needed (default: the first three)", **several)
+    usual = "(default: the run's own, or else fsdd)"
+    add("--calibration", f"whose clips show int8 how large numbers get {usual}", metavar="CORPUS")
+    add("--threshold", "written into the model: a lower score is no digit", **score)
 
     command(build_book, "build the book from the outputs stored in the notebooks", "book")
     command(students, "write copies of the notebooks without solutions and outputs")
@@ -252,8 +212,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.function(options)
     except CourseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _mistake(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "spokendigits").partition(".")[0]
+        if package == "spokendigits":  # a fault of ours
+            raise
+        return _mistake(f"{options.command} needs the package {package}. Run: pip install 'spokendigits[course]'")
     except KeyboardInterrupt:
         print(
             "\nstopped. Nothing half-done was kept; the same command continues from the last whole step.",
@@ -267,11 +231,13 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
-        print(
-            f"error: {error.filename or 'disk'}: {error.strerror}. Free some space or set SPOKENDIGITS_HOME to another folder.",
-            file=sys.stderr,
-        )
-        return 2
+        way_out = "Free some space or set SPOKENDIGITS_HOME to another folder."
+        return _mistake(f"{error.filename or 'disk'}: {error.strerror}. {way_out}")
+
+
+def _mistake(what: object) -> int:
+    print(f"error: {what}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

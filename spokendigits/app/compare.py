@@ -1,22 +1,21 @@
-"""`compare`: training runs side by side, as two tables, a figure, and what to beware of."""
+"""`spokendigits compare`: training runs side by side, as two tables, a figure, and what to beware of."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from spokendigits import plots
 from spokendigits.errors import CourseError, check_names
 from spokendigits.files import atomic_file, read_json, runs_folder
-from spokendigits.plots import BLUE, GREEN, GREY, ORANGE, describe, figure
+from spokendigits.lanes import RUN
+from spokendigits.plots import BLUE, GREEN, GREY, ORANGE, describe, described, figure
 from spokendigits.recipe import Recipe
+from spokendigits.runs import CHECKPOINT, trainings
 
-RUN = "run.json"
 SCORES = ["loss", "roc_auc", "accuracy", "log_loss"]
 STEPS, HISTORY = ["step", "loss"], ["epoch", *SCORES, "seconds"]  # columns of steps.csv and history.csv
 FACTS = ["corpus", "clips_train", "clips_validation", "weights", "device", "precision"]  # of run.json
@@ -26,6 +25,10 @@ FORMATS = {name: "{:.4f}".format for name in SCORES} | {
     "clips/s": "{:,.0f}".format,
 }
 WIDTH = 100  # characters; a wider table goes on below
+# Line styles and markers tell runs apart without colour; as there is one colour more, 42 runs look different.
+COLOURS = [BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY]
+STYLES = ["-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (10, 2))]
+MARKERS = "os^DvP"
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,15 @@ class Run:
         return f"{len(self.history)} of {self.recipe.epochs}"
 
 
-def compare(names: list[str], figure: Path | str | None = None) -> str:
+def report(names: list[str], picture: Path | str | None = None) -> str:
     """Compares runs: writes a figure of their curves to a PNG (None: runs/compare.png) and returns the rest as text.
 
     Each name is a path, or a name under `runs_folder()`, of a training or of a course run, which stands for its
     trainings. Raises CourseError for a run that is not there or cannot be read.
     """
-    figure = runs_folder() / "compare.png" if figure is None else Path(figure)
-    if figure.suffix.lower() != ".png":
-        raise CourseError(f"compare: {figure} is no name for a PNG. Let it end in .png.")
+    picture = runs_folder() / "compare.png" if picture is None else Path(picture)
+    if picture.suffix.lower() != ".png":
+        raise CourseError(f"compare: {picture} is no name for a PNG. Let it end in .png.")
     runs = read(names)
     # A finished run knows its corpus's label, an unfinished one only the name.
     labels = {
@@ -71,8 +74,8 @@ def compare(names: list[str], figure: Path | str | None = None) -> str:
     }
     if not curves:
         raise CourseError(f"compare: no epoch is done yet in {', '.join(run.name for run in runs)}. Let one end first.")
-    shown = plots.curves_of_runs(curves, " and ".join(labels.values()))._repr_mimebundle_()
-    with atomic_file(figure) as temporary:
+    shown = draw_curves(curves, " and ".join(labels.values()))._repr_mimebundle_()
+    with atomic_file(picture) as temporary:
         temporary.write_bytes(shown["image/png"])
     facts = made_by(runs)
     apart = differ(facts)
@@ -87,31 +90,34 @@ def compare(names: list[str], figure: Path | str | None = None) -> str:
             f"(best: the epoch with the best value of the recipe's metric, {metric})",
             "",
             *[f"warning: {caution}" for caution in cautions(runs)],
-            plots.described(shown["text/plain"])[0],
-            f"figure: {figure}",
+            described(shown["text/plain"])[0],
+            f"figure: {picture}",
         ]
     )
 
 
 def read(names: list[str]) -> list[Run]:
-    """The trainings that the names stand for, each once; CourseError as for `compare`."""
+    """The trainings that the names stand for, each once; CourseError as for `report`."""
     folders = {}
     for name in names:
-        held = trainings(Path(name)) or trainings(runs_folder() / name)
-        if not held:
-            known = _known()
+        found = trainings(Path(name)) or trainings(runs_folder() / name)
+        if not found:
+            courses = [folder for folder in runs_folder().glob("*") if trainings(folder)]
+            known = sorted({_label(run) for folder in courses for run in (folder, *trainings(folder))})
             if not known:
                 raise CourseError(
                     f"no run {name!r}, and none at all in {runs_folder()}. Make one: `spokendigits train`."
                 )
             check_names([name], known, f"no run at this path, or in {runs_folder()}:")
-        folders |= {_label(folder): folder for folder in held}
+        folders |= {_label(folder): folder for folder in found}
     return [read_one(folder, label) for label, folder in folders.items()]
 
 
-def trainings(folder: Path) -> list[Path]:
-    """The training folders that a folder stands for: itself, or those inside it (none: it is no run)."""
-    return [folder] if (folder / RUN).is_file() else sorted(path.parent for path in folder.glob(f"*/{RUN}"))
+def _label(folder: Path) -> str:
+    """The name of a folder under `runs_folder()`; elsewhere its path, as it was given."""
+    absolute = Path(os.path.abspath(folder))  # not resolved: a link among the runs keeps its own name
+    inside = absolute.is_relative_to(runs_folder())
+    return absolute.relative_to(runs_folder()).as_posix() if inside else str(folder)
 
 
 def read_one(folder: Path, name: str) -> Run:
@@ -122,11 +128,13 @@ def read_one(folder: Path, name: str) -> Run:
         if "seconds" in made:
             steps, history = (pd.read_csv(folder / f"{part}.csv") for part in ("steps", "history"))
         else:
-            held = folder / "checkpoint" / "state.json"
-            state = read_json(held) if held.is_file() else {"weights": None, "steps": [], "history": []}
+            checkpoint = folder / CHECKPOINT / "state.json"
+            state = read_json(checkpoint) if checkpoint.is_file() else {"weights": None, "steps": [], "history": []}
             made["weights"] = state["weights"]
-            steps = pd.DataFrame(state["steps"], columns=STEPS)
-            history = pd.DataFrame(state["history"], columns=HISTORY)
+            steps, history = (
+                pd.DataFrame(state["steps"], columns=STEPS),
+                pd.DataFrame(state["history"], columns=HISTORY),
+            )
         return Run(name, made, recipe, steps[STEPS].astype(float), history[HISTORY].astype(float))
     except (CourseError, OSError, KeyError, TypeError, ValueError) as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -146,13 +154,11 @@ def settings(runs: list[Run]) -> pd.DataFrame:
 
 def made_by(runs: list[Run]) -> pd.DataFrame:
     """What made each run, a column each: corpus, clips, weights that it really started from, device, versions."""
-    return pd.DataFrame(
-        {
-            run.name: {fact: run.made[fact] for fact in FACTS if run.made.get(fact)} | run.made.get("versions", {})
-            for run in runs
-        },
-        dtype=object,
-    )
+    facts = {
+        run.name: {fact: run.made[fact] for fact in FACTS if run.made.get(fact)} | run.made.get("versions", {})
+        for run in runs
+    }
+    return pd.DataFrame(facts, dtype=object)
 
 
 def differ(table: pd.DataFrame) -> pd.Series:
@@ -169,34 +175,32 @@ def scores(runs: list[Run]) -> pd.DataFrame:
     rows = {}
     for run in runs:
         history, done = run.history, len(run.history)
-        score = history[run.recipe.metric] * (-1 if run.recipe.metric == "log_loss" else 1)
-        best = score.argmax() + 1 if score.notna().any() else None
+        metric = history[run.recipe.metric] * (-1 if run.recipe.metric == "log_loss" else 1)
+        best = metric.argmax() + 1 if metric.notna().any() else None
         kind = "last" if run.finished else "unfinished"
-        seconds = {
-            "seconds": history["seconds"].sum(),
-            "clips/s": run.made.get("clips_epoch", float("nan")) / history["seconds"].mean(),
+        last = history[SCORES].iloc[-1] if done else {}
+        speed = run.made.get("clips_epoch", float("nan")) / history["seconds"].mean()
+        rows[run.name, f"{kind}, best" if best == done else kind] = {
+            **{"epoch": run.epochs, **last},
+            **{"seconds": history["seconds"].sum(), "clips/s": speed},
         }
-        last = history[SCORES].iloc[-1].to_dict() if done else {}
-        rows[run.name, f"{kind}, best" if best == done else kind] = {"epoch": run.epochs, **last, **seconds}
         if best and best < done:
             rows[run.name, "best"] = {"epoch": f"{best} of {run.recipe.epochs}", **history[SCORES].iloc[best - 1]}
-    return pd.DataFrame(
-        rows.values(), index=pd.MultiIndex.from_tuples(rows), columns=["epoch", *SCORES, "seconds", "clips/s"]
-    )
+    columns = ["epoch", *SCORES, "seconds", "clips/s"]
+    return pd.DataFrame(rows.values(), index=pd.MultiIndex.from_tuples(rows), columns=columns)
 
 
 def cautions(runs: list[Run]) -> list[str]:
     """What a reader must know before comparing the scores, one line each."""
-    found = []
-    held_out = pd.DataFrame({run.name: _held_out(run) for run in runs})
-    if apart := _values(held_out):
-        found.append(f"not validated on the same clips ({apart}), so the scores answer different questions.")
-    if apart := _values(pd.DataFrame({run.name: {"loss": run.recipe.loss} for run in runs})):
-        found.append(f"not the same kind of loss ({apart}); compare log_loss, which is one for all.")
+    warnings = []
+    if apart := _values({run.name: _held_out(run) for run in runs}):
+        warnings.append(f"not validated on the same clips ({apart}), so the scores answer different questions.")
+    if apart := _values({run.name: {"loss": run.recipe.loss} for run in runs}):
+        warnings.append(f"not the same kind of loss ({apart}); compare log_loss, which is one for all.")
     random = [run.name for run in runs if run.recipe.weights == "auto" and run.made.get("weights") == "none"]
     if random:
-        found.append(f"started from RANDOM weights, although the recipe said weights: auto: {', '.join(random)}.")
-    return found
+        warnings.append(f"started from RANDOM weights, although the recipe said weights: auto: {', '.join(random)}.")
+    return warnings
 
 
 def _held_out(run: Run) -> dict:
@@ -207,23 +211,11 @@ def _held_out(run: Run) -> dict:
     return {name: str(getattr(run.recipe, name)) for name in names} | {"clips": run.made.get("clips_validation")}
 
 
-def _values(table: pd.DataFrame) -> str:
-    """The values of the rows that differ: "split: random, speaker; seed: 0, 1"."""
+def _values(facts: dict[str, dict]) -> str:
+    """The facts that differ between runs: "split: random, speaker; seed: 0, 1"."""
+    table = pd.DataFrame(facts)
     rows = table[differ(table)].iterrows()
     return "; ".join(f"{name}: {', '.join(map(str, row.dropna().unique()))}" for name, row in rows)
-
-
-def _known() -> list[str]:
-    """The names that stand for runs: course runs and trainings, as typed."""
-    children = [child for child in runs_folder().glob("*") if trainings(child)]
-    return sorted({_label(folder) for child in children for folder in (child, *trainings(child))})
-
-
-def _label(folder: Path) -> str:
-    """The name of a folder under `runs_folder()`; elsewhere its path, as it was given."""
-    absolute = Path(os.path.abspath(folder))  # not resolved: a link among the runs keeps its own name
-    inside = absolute.is_relative_to(runs_folder())
-    return absolute.relative_to(runs_folder()).as_posix() if inside else str(folder)
 
 
 def draw_curves(runs: dict[str, tuple[pd.DataFrame, pd.DataFrame]], label: str) -> Figure:
@@ -231,34 +223,30 @@ def draw_curves(runs: dict[str, tuple[pd.DataFrame, pd.DataFrame]], label: str) 
 
     runs: {name: (steps, history)}, tables as `training.train` writes them, of one epoch or more. `label` names the corpus.
     """
-    # Line styles and markers tell runs apart without colour; as there is one colour more, 42 runs look different.
-    colours = [BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY]
-    styles = ["-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (10, 2))]
     fig, axes = figure(8, 6, 2, 2, dpi=150)
+    training, *validation = axes.flat
     # Rounded, so that a mean of ten areas that are all 1 counts as no error.
     errors = [(1 - history["roc_auc"]).round(12) for _, history in runs.values()]
     for i, ((name, (steps, history)), error) in enumerate(zip(runs.items(), errors, strict=True)):
-        look = {"color": colours[i % 7], "linestyle": styles[i % 6], "linewidth": 1.5, "zorder": 3}
+        look = {"color": COLOURS[i % 7], "linestyle": STYLES[i % 6], "linewidth": 1.5, "zorder": 3}
         smooth = steps["loss"].rolling(max(1, len(steps) // 20), center=True, min_periods=1).median()
-        axes[0, 0].plot(steps["step"], steps["loss"], color=colours[i % 7], linewidth=0.5, alpha=0.2)
-        axes[0, 0].plot(steps["step"], smooth, **look)
-        for ax, values in zip(axes.flat[1:], (history["loss"], history["accuracy"] * 100, error), strict=True):
-            (line,) = ax.plot(history["epoch"], values, marker="os^DvP"[i % 6], markersize=4.5, **look)
+        training.plot(steps["step"], steps["loss"], color=COLOURS[i % 7], linewidth=0.5, alpha=0.2)
+        training.plot(steps["step"], smooth, **look)
+        for ax, values in zip(validation, (history["loss"], history["accuracy"] * 100, error), strict=True):
+            (line,) = ax.plot(history["epoch"], values, marker=MARKERS[i % 6], markersize=4.5, **look)
             ax.set_xlabel("epoch")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         line.set_label(name)
-    axes[0, 0].set(title="training loss of each batch, and its running median", xlabel="step")
-    axes[0, 1].set(title="validation loss")
-    axes[1, 0].set(title="validation accuracy in per cent")
-    axes[1, 1].set(title="validation ROC-AUC error (1 - ROC-AUC)")
-    known = pd.concat(errors)
-    logarithmic = [axes[0, 0], axes[0, 1], axes[1, 1]]
+    training.set(title="training loss of each batch, and its running median", xlabel="step")
+    for ax, what in zip(validation, ("loss", "accuracy in per cent", "ROC-AUC error (1 - ROC-AUC)"), strict=True):
+        ax.set_title(f"validation {what}")
+    logarithmic, last, known = [training, validation[0], validation[2]], validation[2], pd.concat(errors)
     if (known == 0).any():  # a logarithm would drop these points
-        logarithmic.remove(axes[1, 1])
-        axes[1, 1].set_yscale("symlog", linthresh=known[known > 0].min() if (known > 0).any() else 0.001)
-        axes[1, 1].set_ylim(0, None)
-        plt.setp(axes[1, 1].get_lines(), clip_on=False)  # points on the axis are shown whole
-        axes[1, 1].yaxis.set_major_formatter("{x:g}")
+        logarithmic.remove(last)
+        last.set_yscale("symlog", linthresh=known[known > 0].min() if (known > 0).any() else 0.001)
+        last.set_ylim(0, None)
+        plt.setp(last.get_lines(), clip_on=False)  # points on the axis are shown whole
+        last.yaxis.set_major_formatter("{x:g}")
     for ax in logarithmic:
         ax.set_yscale("log")
         low, high = ax.get_ylim()
@@ -271,18 +259,17 @@ def draw_curves(runs: dict[str, tuple[pd.DataFrame, pd.DataFrame]], label: str) 
     fig.suptitle(label, fontsize=10)
     ends = pd.DataFrame([history.iloc[-1].rename(name) for name, (_, history) in runs.items()])
     best = [
-        f"{what} {end:{form}} by {' and '.join(ends.index[ends[column] == end])}"
-        for column, end, what, form in (
+        f"{what} {best:{form}} by {' and '.join(ends.index[ends[column] == best])}"
+        for column, best, what, form in (
             ("loss", ends["loss"].min(), "validation loss", ".4f"),
             ("accuracy", ends["accuracy"].max(), "accuracy", ".1%"),
             ("roc_auc", ends["roc_auc"].max(), "ROC-AUC", ".5f"),
         )
-        if not np.isnan(end)
+        if pd.notna(best)
     ]
     alt = (
         f"{label}: four charts of training loss, and validation loss, accuracy and ROC-AUC error, with a line for each "
         f"run: {', '.join(runs)}. Best last epochs: {'; '.join(best)}."
     )
-    return describe(
-        fig, alt, "Each line is one run: the lower its losses and the higher its accuracy, the better it learned."
-    )
+    caption = "Each line is one run: the lower its losses and the higher its accuracy, the better it learned."
+    return describe(fig, alt, caption)

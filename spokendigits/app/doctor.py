@@ -13,18 +13,20 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
+from spokendigits.devices import cores, has_bf16
 from spokendigits.errors import CourseError
-from spokendigits.files import data_folder
+from spokendigits.files import data_folder, find_data
 
 OK, WARN, FAIL = " OK ", "WARN", "FAIL"
 PYTHONS = ((3, 11), (3, 12))
-TRIO = ("torch", "torchaudio", "torchvision")
 DISK = 2e9  # bytes: 0.8 GB of clips, 0.7 GB decoded, and the runs
 NETWORK_SECONDS = 3
-SITES = {"the Hugging Face hub": "https://huggingface.co", "GitHub": "https://github.com"}
+SITES = {  # what is asked over the network: address, and what it is asked for
+    "the Hugging Face hub": ("https://huggingface.co", "ImageNet weights"),
+    "GitHub": ("https://github.com", "downloads of recordings"),
+}
 
 
 class Check(NamedTuple):
@@ -66,17 +68,16 @@ def _packages() -> Iterator[Check]:
         yield Check(OK if good else bad, wanted.name, version if good else f"{version} does not fit. {install}")
 
 
-def _trio() -> Iterator[Check]:
+def _torch() -> Iterator[Check]:
+    names = ("torch", "torchaudio", "torchvision")
     try:
-        versions = [importlib.import_module(name).__version__ for name in TRIO]
+        versions = [importlib.import_module(name).__version__ for name in names]
     except Exception as error:  # a build that does not match fails with whatever its C++ raises
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        advice = (
-            "Install all three again with one command: `pip install --force-reinstall torch torchaudio torchvision`"
-        )
-        yield Check(FAIL, "torch, torchaudio, torchvision", f"they do not load together ({first}). {advice}")
-        return
-    yield Check(OK, "torch, torchaudio, torchvision", f"{', '.join(versions)} load together")
+        advice = f"Install all three again with one command: `pip install --force-reinstall {' '.join(names)}`"
+        yield Check(FAIL, ", ".join(names), f"they do not load together ({first}). {advice}")
+    else:
+        yield Check(OK, ", ".join(names), f"{', '.join(versions)} load together")
 
 
 def _audio() -> Iterator[Check]:
@@ -98,10 +99,11 @@ def _audio() -> Iterator[Check]:
 def _espeak() -> Iterator[Check]:
     from spokendigits.corpora import espeak, synthetic
 
-    first = synthetic.SPEAKERS[0]
+    voice = synthetic.SPEAKERS[0]
     with tempfile.TemporaryDirectory() as folder:
-        said = synthetic.utterances(first, takes=1, seed=0)[:1]
-        job = espeak.Job(first.name, first.accent, first.variant, folder, said)
+        job = espeak.Job(
+            voice.name, voice.accent, voice.variant, folder, synthetic.utterances(voice, takes=1, seed=0)[:1]
+        )
         list(espeak.speak_all([job], 1))  # in a process of its own, so that this one has never spoken
     yield Check(OK, "espeak-ng", f"{espeak.version()} speaks")
 
@@ -111,25 +113,22 @@ def _gpu() -> Iterator[Check]:
 
     if torch.cuda.is_available():
         device = torch.cuda.get_device_properties(0)
-        bf16 = "with" if torch.cuda.is_bf16_supported() else "without"
+        bf16 = "with" if has_bf16(torch.device("cuda")) else "without"
         yield Check(OK, "GPU", f"{device.name}, {device.total_memory / 1e9:.0f} GB, {bf16} bf16")
     else:
-        # Any CPU computes in bf16; only those with instructions for it gain from it. No public function tells.
-        fast = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-        bf16 = "has fast bf16" if fast else "has no fast bf16"
+        bf16 = "has fast bf16" if has_bf16(torch.device("cpu")) else "has no fast bf16"
         yield Check(WARN, "GPU", f"none. The CPU is used, which {bf16}. The fast lane is made for this")
 
 
 def _machine() -> Iterator[Check]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     except (AttributeError, ValueError, OSError):  # Windows
-        yield Check(OK, "machine", f"{cores} cores")
+        yield Check(OK, "machine", f"{cores()} cores")
         return
     enough = memory >= 4
     advice = "" if enough else ". 4 GB are wanted: close other programs, and choose a small batch"
-    yield Check(OK if enough else WARN, "machine", f"{cores} cores, {memory:.0f} GB of memory{advice}")
+    yield Check(OK if enough else WARN, "machine", f"{cores()} cores, {memory:.0f} GB of memory{advice}")
 
 
 def _disk() -> Iterator[Check]:
@@ -145,59 +144,49 @@ def _disk() -> Iterator[Check]:
         yield Check(OK, "disk", f"{free / 1e9:.0f} GB free for {folder}")
 
 
-def _reach(address: str) -> bool:
-    try:
-        request = urllib.request.Request(address, method="HEAD")
-        with urllib.request.urlopen(request, timeout=NETWORK_SECONDS):
-            return True
-    except urllib.error.HTTPError:
-        return True  # it answered
-    except (OSError, ValueError):
-        return False
-
-
 def _network() -> Iterator[Check]:
-    reached = {}
-    tries = [
-        # A daemon: looking up a name has no time limit of its own.
-        threading.Thread(target=lambda site=site: reached.update({site: _reach(SITES[site])}), daemon=True)
-        for site in SITES
-    ]
-    for one in tries:
-        one.start()
-    for one in tries:
-        one.join(NETWORK_SECONDS)
-    for site in SITES:
-        if reached.get(site):
-            yield Check(OK, "network", f"{site} answers")
-        else:
-            needed = "ImageNet weights" if site != "GitHub" else "downloads of recordings"
-            yield Check(WARN, "network", f"{site} does not answer: no {needed}. Not needed for the synthetic corpus")
+    answered = set()
+
+    def ask(site: str, address: str) -> None:
+        request = urllib.request.Request(address, method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=NETWORK_SECONDS).close()
+        except urllib.error.HTTPError:
+            pass  # that is an answer
+        except (OSError, ValueError):
+            return
+        answered.add(site)
+
+    # Daemons: looking up a name has no time limit of its own.
+    threads = [threading.Thread(target=ask, args=(site, SITES[site][0]), daemon=True) for site in SITES]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(NETWORK_SECONDS)
+    for site, (_, what) in SITES.items():
+        silent = f"{site} does not answer: no {what}. Not needed for the synthetic corpus"
+        yield Check(OK, "network", f"{site} answers") if site in answered else Check(WARN, "network", silent)
 
 
 def _data() -> Iterator[Check]:
     from spokendigits import corpora
 
-    given = os.environ.get("SPOKENDIGITS_DATA")
     for name in corpora.NAMES:
-        places = [Path(given).expanduser() / name] if given else []
-        folder = next((place for place in [*places, data_folder() / name] if place.is_dir()), None)
+        folder, made = find_data(name), name in corpora.MADE
         if folder is None:
-            when = "made when first needed" if name in corpora.MADE else f"run `spokendigits fetch {name}` to have it"
-            yield Check(OK if name in corpora.MADE else WARN, "data", f"{name} is not here yet: {when}")
+            when = "made when first needed" if made else f"run `spokendigits fetch {name}` to have it"
+            yield Check(OK if made else WARN, "data", f"{name} is not here yet: {when}")
             continue
         try:
-            clips = len(corpora.read(name, folder))
+            yield Check(OK, "data", f"{name}: {len(corpora.read(name, folder)):,} clips in {folder}")
         except Exception as error:
             yield Check(WARN, "data", f"{name}: {_line(error)}")
-        else:
-            yield Check(OK, "data", f"{name}: {clips:,} clips in {folder}")
 
 
 QUESTIONS: dict[str, Callable[[], Iterator[Check]]] = {
     "Python": _python,
     "packages": _packages,
-    "torch, torchaudio, torchvision": _trio,
+    "torch, torchaudio, torchvision": _torch,
     "audio": _audio,
     "espeak-ng": _espeak,
     "GPU": _gpu,
@@ -212,7 +201,8 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _answers() -> Iterator[Check]:
+def checks() -> Iterator[Check]:
+    """All answers, in the order of QUESTIONS, each as it comes. Raises nothing; a missing package is an answer."""
     for name, question in QUESTIONS.items():
         try:
             with warnings.catch_warnings(action="ignore"):
@@ -226,15 +216,10 @@ def _answers() -> Iterator[Check]:
             yield Check(FAIL, name, f"{type(error).__name__}: {_line(error)}. {advice}")
 
 
-def checks() -> list[Check]:
-    """All answers, in the order they are printed. Raises nothing; a missing package is an answer."""
-    return list(_answers())
-
-
 def report() -> int:
     """Prints the answers, each as it comes. Returns the exit status: 1 if any is FAIL, else 0."""
     failed = 0
-    for check in _answers():
+    for check in checks():
         print(check, flush=True)
         failed += check.status == FAIL
     print(f"{failed} problem(s) to mend, marked FAIL." if failed else "Ready.")

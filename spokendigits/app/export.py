@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -15,8 +16,9 @@ from spokendigits import __version__, corpora
 from spokendigits.classifier import Classifier
 from spokendigits.clips import fit, read_audio
 from spokendigits.errors import CourseError, check_names
-from spokendigits.files import atomic_folder, data_folder, read_json, runs_folder, sha256, write_json
+from spokendigits.files import atomic_folder, find_data, read_json, runs_folder, sha256, write_json
 from spokendigits.lanes import MODEL
+from spokendigits.publish import card
 from spokendigits.recipe import Recipe
 from spokendigits.runs import trainings
 from spokendigits.splits import split
@@ -30,7 +32,7 @@ CALIBRATION = 256  # clips that show the range of numbers in a network
 SERVED = ("mlflow", "numpy", "onnxruntime", "pandas", "pooch", "pyyaml", "soundfile", "soxr", "tqdm")
 
 
-def export(
+def write(
     model: str,
     out: Path | str,
     formats: Sequence[str] = USUAL,
@@ -41,7 +43,7 @@ def export(
 
     model: a run's folder or its name under `runs_folder()`, or a model.safetensors. formats, out of FORMATS: "onnx" makes
     digits.onnx, "int8" digits-int8.onnx, "bundle" model.safetensors with recipe.yaml, labels.json and README.md (the model
-    card), "mlflow" the folder mlflow (see `served`). calibration: the corpus whose clips set the ranges of int8 (None: the
+    card), "mlflow" the folder mlflow (see `serve`). calibration: the corpus whose clips set the ranges of int8 (None: the
     run's training clips, or else FSDD, if they are on this machine). threshold: as for `write_onnx`.
     An earlier export at `out` is replaced. Raises CourseError if anything else is there, or if anything is missing.
     """
@@ -51,43 +53,37 @@ def export(
     path, out = find_model(model), Path(out).resolve()
     if foreign := _foreign(out):
         raise CourseError(f"{foreign} is no part of an export, and would be lost. Choose another folder.")
-    classifier = Classifier.load(path)
+    classifier, digest = Classifier.load(path), sha256(path)
     clips = calibration_clips(classifier.recipe, calibration) if "int8" in formats else None
-    digest = sha256(path)
     with atomic_folder(out) as folder:
-        for precision, name in FILES.items():
-            if {"fp32": "onnx"}.get(precision, precision) in formats:
-                write_onnx(classifier, folder / name, precision, threshold, clips, digest)
+        if "onnx" in formats:
+            write_onnx(classifier, folder / FILES["fp32"], "fp32", threshold, sha256=digest)
+        if "int8" in formats:
+            write_onnx(classifier, folder / FILES["int8"], "int8", threshold, clips, digest)
         if "bundle" in formats:
-            write_bundle(classifier, folder, path)
+            shutil.copyfile(path, folder / MODEL)
+            classifier.recipe.to_share().to_yaml(folder / "recipe.yaml")
+            write_json(folder / "labels.json", LABELS)
+            card.write(folder, path, name="README.md")
         if "mlflow" in formats:
             with tempfile.TemporaryDirectory() as other:
-                write_mlflow(
-                    write_onnx(classifier, Path(other) / FILES["fp32"], "fp32", threshold, sha256=digest),
-                    folder / "mlflow",
-                )
-        held = sorted(file for file in folder.rglob("*") if file.is_file())
-        write_json(
-            folder / RECORD,
-            {
-                "sha256": digest,
-                "version": __version__,
-                "files": {
-                    file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
-                    for file in held
-                },
-            },
-        )
+                digits = write_onnx(classifier, Path(other) / FILES["fp32"], "fp32", threshold, sha256=digest)
+                _write_mlflow(digits, folder / "mlflow")
+        files = {
+            file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        }
+        write_json(folder / RECORD, {"sha256": digest, "version": __version__, "files": files})
     return out
 
 
 def sizes(folder: Path | str) -> dict[str, int]:
-    """Bytes of each file that `export` wrote into a folder, those of a folder in it summed, by name."""
-    found = {}
-    for name, its in read_json(Path(folder) / RECORD)["files"].items():
-        first = name.split("/")[0]
-        found[first] = found.get(first, 0) + its["bytes"]
-    return found
+    """Bytes of each file that `write` wrote into a folder, those of a folder in it summed, by name."""
+    total = Counter()
+    for name, facts in read_json(Path(folder) / RECORD)["files"].items():
+        total[name.split("/")[0]] += facts["bytes"]
+    return dict(total)
 
 
 def _foreign(out: Path) -> Path | None:
@@ -105,14 +101,12 @@ def find_model(name: str) -> Path:
     for place in (Path(name), runs_folder() / name):
         if place.is_file():
             return place
-        if (place / MODEL).is_file():
-            return place / MODEL
-        found = [run / MODEL for run in trainings(place) if (run / MODEL).is_file()] if place.is_dir() else []
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(str(path.parent) for path in found)
-            raise CourseError(f"{name}: holds several trainings. Choose one: {names}.")
+        models = [folder / MODEL for folder in (place, *trainings(place)) if (folder / MODEL).is_file()]
+        if len(models) == 1 or (place / MODEL) in models:
+            return models[0]
+        if models:
+            folders = ", ".join(str(path.parent) for path in models)
+            raise CourseError(f"{name}: holds several trainings. Choose one: {folders}.")
     raise CourseError(
         f"{name}: no trained classifier there, or under {runs_folder()}. Train one: `spokendigits train`."
     )
@@ -123,58 +117,36 @@ def calibration_clips(recipe: Recipe, corpus: str | None = None) -> np.ndarray:
 
     Of the recipe's own corpus they are training clips. Nothing is fetched. Raises CourseError if no corpus is here.
     """
-    for name in (corpus,) if corpus else dict.fromkeys((recipe.corpus, "fsdd")):
-        root = _corpus_root(name)
-        if root is None:
+    for name in (corpus,) if corpus else (recipe.corpus, "fsdd"):
+        root = find_data(name) if name in corpora.NAMES else Path(name)
+        if root is None or not root.exists():
             continue
-        held = corpora.read(name, root)
-        rows = np.flatnonzero(held.table["digit"] >= 0)
+        clips = corpora.read(name, root)
+        rows = np.arange(len(clips))
         if name == recipe.corpus:
-            held = held.part(recipe.speakers, recipe.takes)
-            rows = split(held, recipe.split, recipe.folds, recipe.fold, recipe.seed).train
-            rows = rows[held.table["digit"].to_numpy()[rows] >= 0]
+            clips = clips.part(recipe.speakers, recipe.takes)
+            rows = split(clips, recipe.split, recipe.folds, recipe.fold, recipe.seed).train
+        rows = rows[clips.table["digit"].to_numpy()[rows] >= 0]
         drawn = np.sort(np.random.default_rng(0).permutation(rows)[:CALIBRATION])
-        return np.stack([fit(read_audio(held.file(row), recipe.sample_rate), recipe.samples) for row in drawn])
+        return np.stack([fit(read_audio(clips.file(row), recipe.sample_rate), recipe.samples) for row in drawn])
     raise CourseError(
         f"export: int8 needs some clips, and {corpus or recipe.corpus} is not on this machine. Run `spokendigits fetch fsdd`, "
         "name a corpus or folder with --calibration, or leave int8 out with --format onnx --format bundle."
     )
 
 
-def _corpus_root(name: str) -> Path | None:
-    if name not in corpora.NAMES:
-        return Path(name) if Path(name).exists() else None
-    shared = os.environ.get("SPOKENDIGITS_DATA")
-    places = [Path(shared).expanduser() / name] if shared else []
-    return next((place for place in (*places, data_folder() / name) if place.is_dir()), None)
-
-
-def write_bundle(classifier: Classifier, folder: Path, source: Path) -> None:
-    """Writes model.safetensors (a copy of `source`), recipe.yaml, labels.json and README.md, the model card, into `folder`."""
-    from spokendigits.publish import card
-
-    shutil.copyfile(source, folder / MODEL)
-    classifier.recipe.to_share().to_yaml(folder / "recipe.yaml")
-    write_json(folder / "labels.json", LABELS)
-    card.write(folder, source, name="README.md")
-
-
-def write_mlflow(model: Path, folder: Path) -> None:
-    """Writes an ONNX model as an MLflow model into `folder`; `served` says how to call it. CourseError without MLflow."""
+def _write_mlflow(digits: Path, folder: Path) -> None:
+    """Writes an ONNX file as an MLflow model into `folder`; `serve` says how to call it."""
     # It reports its use to its makers unless told not to. A course sends nothing.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    try:
-        import mlflow.pyfunc
-    except ImportError:
-        raise CourseError(
-            "export: MLflow is not installed. Run `pip install mlflow`, or leave that format out."
-        ) from None
-    package = Path(__file__).resolve().parent
+    import mlflow.pyfunc
+
+    here = Path(__file__).resolve()
     with warnings.catch_warnings(action="ignore"):  # it would like a signature; two kinds of input fit none
         mlflow.pyfunc.save_model(
             folder,
-            python_model=str(package / "served.py"),
-            artifacts={"digits": str(model)},
-            code_paths=[str(package)],
+            python_model=str(here.with_name("serve.py")),
+            artifacts={"digits": str(digits)},
+            code_paths=[str(here.parent.parent)],  # the whole package
             pip_requirements=[f"{name}=={version(name)}" for name in SERVED],
         )

@@ -50,23 +50,19 @@ def answers(model, given) -> list[dict]:
         given = given["audio"]
     given = np.asarray(given)
     if given.dtype.kind in "OU":
-        waveforms = np.stack([_decoded(one, model.recipe) for one in given.ravel()])
+        waveforms = np.stack([_decoded(text, model.recipe) for text in given.ravel()])
     else:
         waveforms = given.astype(np.float32)
     chances, scores, _ = model(waveforms)
-    found = []
-    for chance, score in zip(np.exp(chances), scores, strict=True):
-        digit = int(chance.argmax())
-        heard = model.threshold is None or score >= model.threshold
-        found.append(
-            {
-                "digit": digit if heard else None,
-                "probability": float(chance[digit]),
-                "probabilities": chance.tolist(),
-                "score": float(score),
-            }
-        )
-    return found
+    return [
+        {
+            "digit": int(chance.argmax()) if model.threshold is None or score >= model.threshold else None,
+            "probability": float(chance.max()),
+            "probabilities": chance.tolist(),
+            "score": float(score),
+        }
+        for chance, score in zip(np.exp(chances), scores, strict=True)
+    ]
 
 
 def _decoded(text: str, recipe) -> np.ndarray:
@@ -81,5 +77,5 @@ def _decoded(text: str, recipe) -> np.ndarray:
         return fit(read_audio(path, recipe.sample_rate), recipe.samples)
 
 
-if hasattr(mlflow, "models") and __name__ != "spokendigits.served":  # MLflow runs this file as a script
+if hasattr(mlflow, "models") and __name__ != "spokendigits.app.serve":  # MLflow runs this file as a script
     mlflow.models.set_model(Digits())

@@ -1,21 +1,20 @@
-"""`load_onnx`: a model that `spokendigits export` wrote, run by ONNX Runtime. No PyTorch is needed here."""
+"""`load_onnx`: a model that `spokendigits export` wrote, run by ONNX Runtime. No PyTorch is needed here. Chapter 7."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
 
 import numpy as np
 import onnxruntime
 
+from spokendigits.corpora.corpus import FULL_SCALE
+from spokendigits.devices import cores
 from spokendigits.errors import CourseError
 from spokendigits.recipe import Recipe
 
 ENTRY = "spokendigits"  # of the file's metadata: what is known of the model, as JSON
 INPUT, OUTPUTS = "waveform", ["log_probabilities", "score", "picture"]
-FULL_SCALE = 32768  # the int16 sample that stands for 1.0, as in `clips`
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,12 @@ class OnnxClassifier:
     threshold: float | None
     weights: str
     sha256: str | None
-    session: Any
+    session: onnxruntime.InferenceSession
 
     def __call__(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Reads waveforms [batch, samples], float in -1..1 or int16, of the recipe's sample rate and length.
 
-        Returns log-probabilities [batch, 10], scores [batch] (`evaluation.digit_score`) and the pictures that the network
+        Returns log-probabilities [batch, 10], scores [batch] (`losses.digit_score`) and the pictures that the network
         saw [batch, 1, n_mels, frames], all float32. Raises CourseError for another shape.
         """
         waveform = np.asarray(waveform)
@@ -50,16 +49,15 @@ class OnnxClassifier:
 
 
 def load_onnx(path: Path | str, threads: int | None = None) -> OnnxClassifier:
-    """Reads what `export.write_onnx` wrote. `threads`: how many compute (None: one for each core that may be used).
+    """Reads what `onnx_writer.write_onnx` wrote. `threads`: how many compute (None: one for each core that may be used).
 
     Raises CourseError if there is no such file, if it is damaged, or if it is no model of this course.
     """
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise CourseError(f"{path}: no such model. Make one with `spokendigits export`.")
     options = onnxruntime.SessionOptions()
     # The runtime's own default would try to tie threads to cores that a container may not use, and complain of each.
-    options.intra_op_num_threads = threads or _cores()
+    options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -67,10 +65,10 @@ def load_onnx(path: Path | str, threads: int | None = None) -> OnnxClassifier:
         first = str(error).strip().splitlines()[0][:200]
         raise CourseError(f"{path}: not readable as ONNX ({first}). Export the model again.") from None
     try:
-        held = json.loads(session.get_modelmeta().custom_metadata_map[ENTRY])
-        recipe, threshold = Recipe().but(**held["recipe"]), held["threshold"]
-        found = OnnxClassifier(recipe, held["labels"], threshold, held["weights"], held["sha256"], session)
-        names = [one.name for one in (*session.get_inputs(), *session.get_outputs())]
+        facts = json.loads(session.get_modelmeta().custom_metadata_map[ENTRY])
+        recipe = Recipe().but(**facts["recipe"])
+        rest = [facts[name] for name in ("labels", "threshold", "weights", "sha256")]
+        names = [value.name for value in (*session.get_inputs(), *session.get_outputs())]
         if names != [INPUT, *OUTPUTS]:
             raise CourseError(f"it has {', '.join(names)}")
     except (KeyError, TypeError, ValueError, CourseError) as error:
@@ -78,8 +76,4 @@ def load_onnx(path: Path | str, threads: int | None = None) -> OnnxClassifier:
         raise CourseError(
             f"{path}: no model of this course ({shorten(why, 200)}). Make one with `spokendigits export`."
         ) from None
-    return found
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return OnnxClassifier(recipe, *rest, session)

@@ -1,4 +1,7 @@
-"""Voice activity detection: finds the spoken parts of a recording by its level. The book's page does the same in JavaScript."""
+"""Voice activity detection: the spoken parts of a recording, by its level. For `predict`, and `real_voices` in chapter 6.
+
+The book's page "Say a digit" does the same in JavaScript, with the constants of this module.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,14 +45,14 @@ def levels(blocks: Iterable[np.ndarray], sample_rate: int) -> np.ndarray:
     blocks: the recording, float [n] each, cut anywhere. What is left of it after the last whole frame has no level.
     """
     size = sample_rate // FRAMES
-    found, rest = [np.empty(0)], np.empty(0)
+    parts, rest = [np.empty(0)], np.empty(0)
     for block in blocks:
         rest = np.concatenate([rest, block.astype(np.float64)])
         frames = len(rest) // size
         power = np.square(rest[: frames * size]).reshape(frames, size).mean(axis=1)
-        found.append(10 * np.log10(power + FAINTEST))
+        parts.append(10 * np.log10(power + FAINTEST))
         rest = rest[frames * size :]
-    return np.concatenate(found)
+    return np.concatenate(parts)
 
 
 def words_of(level: np.ndarray, sample_rate: int, samples: int) -> list[Word]:

@@ -2,14 +2,15 @@
 
 import base64
 import importlib
-import itertools
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
-import time
 import types
-from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,39 +18,35 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 import spokendigits
-from spokendigits import corpora
 from spokendigits.app import cli, export
 from spokendigits.classifier import Classifier
-from spokendigits.clips import fit, make_clips, read_audio
-from spokendigits.convolution import MatrixConv2d, use_matrices
+from spokendigits.clips import fit, read_audio
+from spokendigits.convolution import MatrixConv2d, faster
 from spokendigits.corpora.corpus import FULL_SCALE
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import predict
 from spokendigits.files import read_json, sha256
-from spokendigits.intervals import accuracy
 from spokendigits.lanes import MODEL
 from spokendigits.losses import digit_score, probabilities
 from spokendigits.recipe import Recipe
 from spokendigits.splits import split
-from spokendigits.topics.onnx_reader import load_onnx
-from spokendigits.topics.onnx_writer import FILES, write_onnx
-from spokendigits.training import train
-from studies.real_voices import SYNTHETIC
+from spokendigits.topics.onnx_reader import ENTRY, load_onnx
+from spokendigits.topics.onnx_writer import FILES, log_probabilities, parity, write_onnx
 
+pytestmark = pytest.mark.slow  # they wait for a training and its export
+ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-3  # of a log-probability
 DECIBELS = 0.02  # of a picture that is in decibels; normalized ones have hardly more than 5 units from end to end
 LOST = 0.005  # of accuracy, by 8 bits
-PLAIN = {"backbone": "test_resnet.r160_in1k", "weights": "none"}
-# The two recipes that the course exports: the small network's, with each picture normalized, and the seed's in decibels.
-PICTURES = {"clip": SYNTHETIC.but(**PLAIN, augment="none"), "none": Recipe.preset("seed").but(**PLAIN)}
-KINDS = [(picture, loss) for picture in PICTURES for loss in ("bce", "cross_entropy")]
+LABELS = list("0123456789")
+# The seed's recipe, whose pictures are in decibels, with the other loss; the trained network's are normalized.
+SEED = Recipe.preset("seed").but(backbone="test_resnet.r160_in1k", weights="none", loss="cross_entropy")
+KINDS = ["trained", "seed"]
 
 
-def untrained(recipe: Recipe, waveforms: np.ndarray | None = None) -> Classifier:
+def untrained(recipe: Recipe, waveforms: np.ndarray) -> Classifier:
     """Random weights, but with statistics of batches, and with answers to some clips as far apart as a trained network's."""
     torch.manual_seed(1)
     classifier = Classifier(recipe).eval()
@@ -59,101 +56,69 @@ def untrained(recipe: Recipe, waveforms: np.ndarray | None = None) -> Classifier
             nn.init.uniform_(module.running_var, 0.5, 2.0)
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.bias, -0.2, 0.2)
-    clips = torch.randn(32, recipe.samples) if waveforms is None else torch.from_numpy(waveforms[:32])
+    clips = torch.from_numpy(waveforms[:32])
     with torch.no_grad():
-        logits, head = classifier(clips), classifier.backbone.get_classifier()
-        head.weight *= 4 / logits.std(dim=0)[:, None]
+        head = classifier.backbone.get_classifier()
+        head.weight *= 4 / classifier(clips).std(dim=0)[:, None]
         head.bias -= classifier(clips).mean(dim=0)
     return classifier
 
 
 def by_pytorch(classifier: Classifier, waveforms: np.ndarray) -> list[np.ndarray]:
-    """Log-probabilities, scores and pictures, from the functions of `evaluation` and the frontend itself."""
+    """Log-probabilities, scores and pictures, by PyTorch."""
     with torch.inference_mode():
         audio, loss = torch.from_numpy(waveforms), classifier.recipe.loss
         logits = classifier.eval()(audio)
-        each = F.logsigmoid(logits.double()) if loss == "bce" else logits.double()
-        said = each.log_softmax(dim=1)
-        likely = probabilities(logits, loss)
-        assert torch.allclose(said.exp(), likely, atol=1e-9)
-        return [said.numpy(), digit_score(logits, loss).numpy(), classifier.frontend(audio).numpy()]
+        likely = log_probabilities(classifier, waveforms)
+        assert np.allclose(np.exp(likely), probabilities(logits, loss), atol=1e-6)
+        return [likely, digit_score(logits, loss).numpy(), classifier.frontend(audio).numpy()]
 
 
 def differences(classifier: Classifier, model, waveforms: np.ndarray) -> list[float]:
     """The largest of log-probabilities, scores and pictures."""
-    pairs = zip(by_pytorch(classifier, waveforms), model(waveforms), strict=True)
-    return [float(np.abs(one - other).max()) for one, other in pairs]
+    both = zip(by_pytorch(classifier, waveforms), model(waveforms), strict=True)
+    return [float(np.abs(expected - given).max()) for expected, given in both]
 
 
 @pytest.fixture(scope="module")
-def people(fsdd_root):
-    return corpora.read("fsdd", fsdd_root)
+def pairs(people, trained, exported, tmp_path_factory) -> dict[str, tuple]:
+    """For each of KINDS a classifier, its exported model, and every 20th clip of FSDD, int16 [150, samples]."""
 
+    def heard(recipe: Recipe) -> np.ndarray:
+        rows = range(0, len(people), 20)
+        clips = [fit(read_audio(people.file(row), recipe.sample_rate), recipe.samples) for row in rows]
+        return np.rint(np.stack(clips) * (FULL_SCALE - 1)).astype(np.int16)
 
-@pytest.fixture(scope="module")
-def heard(people) -> dict[str, np.ndarray]:
-    """Every 20th clip of FSDD, int16 [150, samples], for each of PICTURES."""
+    learned, clips = Classifier.load(trained.model), heard(SEED)
+    random = untrained(SEED, clips)
+    path = write_onnx(random, tmp_path_factory.mktemp("pairs") / "seed.onnx")
     return {
-        name: np.stack(
-            [
-                np.rint(fit(read_audio(people.file(row), recipe.sample_rate), recipe.samples) * (FULL_SCALE - 1))
-                for row in range(0, len(people), 20)
-            ]
-        ).astype(np.int16)
-        for name, recipe in PICTURES.items()
+        "trained": (learned, load_onnx(exported[0] / FILES["fp32"]), heard(learned.recipe)),
+        "seed": (random, load_onnx(path), clips),
     }
 
 
-@pytest.fixture(scope="module")
-def pairs(heard, tmp_path_factory) -> dict[tuple[str, str], tuple]:
-    """A classifier and its model, for each of KINDS."""
-    folder, made = tmp_path_factory.mktemp("pairs"), {}
-    for number, (picture, loss) in enumerate(KINDS):
-        classifier = untrained(PICTURES[picture].but(loss=loss), heard[picture])
-        made[picture, loss] = classifier, load_onnx(write_onnx(classifier, folder / f"{number}.onnx"))
-    return made
-
-
-@pytest.fixture(scope="module")
-def trained(people, tmp_path_factory):
-    """A run that learned from people, on its own home: the home, its folder, the clips and the parts."""
-    home = tmp_path_factory.mktemp("trained")
-    recipe = PICTURES["clip"].but(
-        corpus="fsdd", mix_probability=0.0, split="random", folds=5, fold=4, epochs=10, learning_rate=0.003, loss="bce"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPOKENDIGITS_HOME", str(home))
-        clips = make_clips(people, recipe, progress=False)
-        parts = split(people, recipe.split, recipe.folds, recipe.fold, recipe.seed)
-        parts = replace(parts, train=parts.train[::2])
-        train(recipe, people, clips, parts, home / "runs" / "mine", progress=False)
-    return home / "runs" / "mine" / MODEL, clips, parts
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_answers_as_pytorch_on_people(pairs, heard, kind):
-    classifier, model = pairs[kind]
-    said, score, picture = differences(classifier, model, heard[kind[0]])
-    spread = model(heard[kind[0]])[0]
-    assert spread.std(axis=0).min() > 1 and len(set(spread.argmax(axis=1))) > 5, "or they could agree without listening"
+def test_answers_as_pytorch_on_people(pairs, kind):
+    classifier, model, clips = pairs[kind]
+    said, score, picture = differences(classifier, model, clips)
+    answers = model(clips)[0]
+    assert answers.std(axis=0).min() > 1 and len(set(answers.argmax(axis=1))) > 5, "or both could be deaf"
     assert said < TOLERANCE and score < TOLERANCE
-    assert picture < (DECIBELS if kind[0] == "none" else TOLERANCE)
-
-
-@pytest.mark.parametrize("batch", [1, 3, 128])
-@pytest.mark.parametrize("picture", PICTURES)
-def test_a_clip_has_the_same_answer_in_any_company(pairs, heard, picture, batch):
-    classifier, model = pairs[picture, "bce"]
-    waveforms = heard[picture][:batch]
-    assert max(differences(classifier, model, waveforms)[:2]) < TOLERANCE
-    for one, answer in zip(model(waveforms), model(waveforms[-1:]), strict=True):
-        assert one.shape == (batch, *answer.shape[1:]) and one.dtype == np.float32
-        assert np.abs(one[-1:] - answer).max() < TOLERANCE
+    assert picture < (DECIBELS if kind == "seed" else TOLERANCE)
+    for whole, fraction in zip(model(clips[:8]), model(clips[:8] / np.float64(FULL_SCALE)), strict=True):
+        assert np.array_equal(whole, fraction), "samples may be whole numbers or fractions"
+    loud = clips[:4].astype(np.float32) / 3  # far above full scale
+    assert max(differences(classifier, model, loud)) < (DECIBELS if kind == "seed" else TOLERANCE)
+    for count in (1, 3, 128):
+        for together, alone in zip(model(clips[:count]), model(clips[count - 1 : count]), strict=True):
+            assert together.shape == (count, *alone.shape[1:]) and together.dtype == np.float32
+            assert np.abs(together[-1:] - alone).max() < TOLERANCE, "a clip has the same answer in any company"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_silence_and_extremes(pairs, kind):
-    classifier, model = pairs[kind]
+    classifier, model, _ = pairs[kind]
     samples = classifier.recipe.samples
     random, full = np.random.default_rng(0), -FULL_SCALE
     click, last = np.zeros(samples), np.zeros(samples)
@@ -169,98 +134,95 @@ def test_silence_and_extremes(pairs, kind):
     }
     for name, waveform in extremes.items():
         waveform = np.asarray(waveform, np.int16)[None]
-        assert all(np.isfinite(one).all() for one in model(waveform)), name
+        answers = model(waveform)
+        assert all(np.isfinite(values).all() for values in answers), name
         said, score, picture = differences(classifier, model, waveform)
         # A picture like no other has answers in the hundreds, and float32 has seven digits.
-        likely, sure, _ = (np.abs(one).max() for one in model(waveform))
+        likely, sure, _ = (np.abs(values).max() for values in answers)
         assert said < TOLERANCE * max(1, likely) and score < TOLERANCE * max(1, sure) and picture < DECIBELS, name
 
 
-def test_a_sound_far_above_full_scale(pairs, heard):
-    classifier, model = pairs["clip", "bce"]
-    waveforms = heard["clip"][:4].astype(np.float32) / 3
-    assert max(differences(classifier, model, waveforms)) < TOLERANCE
+def test_the_command_writes_everything_and_says_so(trained, exported):
+    out, said = exported
+    names = {"README.md", "digits-int8.onnx", "digits.onnx", "labels.json", "model.safetensors", "recipe.yaml"}
+    assert {file.name for file in out.iterdir()} == names | {"export.json"}
+    lines = said.splitlines()
+    assert len(lines) == len(names)
+    for name in names:
+        size = f"{(out / name).stat().st_size:,} bytes"
+        assert any(line.endswith(f"{out / name}") and size in line for line in lines)
+    record = read_json(out / "export.json")
+    assert record["sha256"] == sha256(trained.model) == sha256(out / MODEL) and set(record["files"]) == names
+    assert all(facts["sha256"] == sha256(out / name) for name, facts in record["files"].items())
+    bundle = Classifier.load(out / MODEL)
+    assert bundle.digest() == Classifier.load(trained.model).digest()
+    assert Recipe.from_yaml(out / "recipe.yaml") == bundle.recipe and read_json(out / "labels.json") == LABELS
+    card = (out / "README.md").read_text()
+    assert record["sha256"] in card and "`digits-int8.onnx`" in card and "{" not in card
+    for name in FILES.values():
+        model = load_onnx(out / name)
+        assert (model.threshold, model.sha256, model.recipe) == (-2.5, record["sha256"], bundle.recipe)
+        assert (model.labels, model.weights) == (LABELS, bundle.weights)
+    # Where the first weights lay, and where the course is installed, is not passed on.
+    assert bundle.recipe.weights == "first.safetensors"
+    for file in out.iterdir():
+        content = file.read_bytes()
+        assert str(trained.home.parent).encode() not in content and b"site-packages" not in content, file.name
+        assert file.suffix != ".onnx" or b"spokendigits/" not in content
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_samples_may_be_whole_numbers_or_fractions(pairs, heard, kind):
-    _, model = pairs[kind]
-    whole = heard[kind[0]][:8]
-    for one, other in zip(model(whole), model(whole / np.float64(FULL_SCALE)), strict=True):
-        assert np.array_equal(one, other)
-
-
-def test_says_what_it_is_and_where_it_came_from(tmp_path):
-    recipe = PICTURES["clip"].but(loss="cross_entropy")
-    classifier = Classifier(recipe, weights="imagenet").train()
-    use_matrices(classifier.backbone)
+def test_a_file_says_what_it_is_and_comes_out_the_same_again(trained, exported, tmp_path):
+    classifier = Classifier.load(trained.model).train()
+    faster(classifier.backbone)
     before = classifier.digest()
-    path = write_onnx(classifier, tmp_path / "new" / "a.onnx", threshold=-1.5, sha256="0" * 64)
+    path = write_onnx(classifier, tmp_path / "new" / "a.onnx", threshold=-2.5, sha256=sha256(trained.model))
     assert classifier.training and classifier.digest() == before
     assert any(type(module) is MatrixConv2d for module in classifier.modules())
+    assert path.read_bytes() == (exported[0] / "digits.onnx").read_bytes()
     file = onnx.load(path)
-    (entry,) = (one for one in file.metadata_props if one.key == onnx_reader.ENTRY)
-    assert json.loads(entry.value) == {
-        "recipe": recipe.to_dict(),
-        "labels": list("0123456789"),
-        "weights": "imagenet",
-        "threshold": -1.5,
-        "sha256": "0" * 64,
-        "version": spokendigits.__version__,
-    }
-    model = load_onnx(path)
-    assert (model.recipe, model.labels, model.threshold) == (recipe, list("0123456789"), -1.5)
-    assert (model.weights, model.sha256) == ("imagenet", "0" * 64)
+    (entry,) = (fact for fact in file.metadata_props if fact.key == ENTRY)
+    facts = {"recipe": classifier.recipe.to_share().to_dict(), "labels": LABELS, "weights": classifier.weights}
+    facts |= {"threshold": -2.5, "sha256": sha256(trained.model), "version": spokendigits.__version__}
+    assert json.loads(entry.value) == facts
     shapes = {
-        one.name: [dim.dim_param or dim.dim_value for dim in one.type.tensor_type.shape.dim]
-        for one in (*file.graph.input, *file.graph.output)
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*file.graph.input, *file.graph.output)
     }
-    frames = 16_000 // 256 + 1
-    assert shapes == {
-        "waveform": ["batch", 16_000],
-        "log_probabilities": ["batch", 10],
-        "score": ["batch"],
-        "picture": ["batch", 1, 48, frames],
-    }
+    answers = {"log_probabilities": ["batch", 10], "score": ["batch"], "picture": ["batch", 1, 48, 16_000 // 256 + 1]}
+    assert shapes == {"waveform": ["batch", 16_000], **answers}
     # ONNX Runtime Web has the operators of the standard, and no model of a page should be larger for its frontend.
-    assert {one.domain for one in file.graph.node} <= {"", "ai.onnx"}
-    weights = 4 * sum(value.numel() for value in classifier.backbone.parameters())
-    assert path.stat().st_size < weights + 100_000
-    held = path.read_bytes()
-    assert str(tmp_path.parent).encode() not in held and b"site-packages" not in held and b"spokendigits/" not in held
-    assert write_onnx(classifier, tmp_path / "b.onnx", threshold=-1.5, sha256="0" * 64).read_bytes() == held
-    assert load_onnx(write_onnx(classifier, tmp_path / "c.onnx")).threshold is None
+    assert {node.domain for node in file.graph.node} <= {"", "ai.onnx"}
+    assert path.stat().st_size < 4 * sum(value.numel() for value in classifier.backbone.parameters()) + 100_000
 
 
-def test_where_its_weights_lay_is_not_passed_on(tmp_path):
-    classifier = Classifier(PICTURES["clip"].but(weights=str(tmp_path / "first.safetensors")))
-    path = write_onnx(classifier, tmp_path / "a.onnx")
-    assert str(tmp_path).encode() not in path.read_bytes() and load_onnx(path).recipe.weights == "first.safetensors"
-    classifier.save(tmp_path / MODEL)
-    (tmp_path / "out").mkdir()
-    export.write_bundle(classifier, tmp_path / "out", tmp_path / MODEL)
-    for passed_on in (tmp_path / "out").iterdir():
-        assert str(tmp_path).encode() not in passed_on.read_bytes(), passed_on.name
-
-
-def test_runs_without_pytorch(pairs, tmp_path):
-    path = write_onnx(pairs["clip", "bce"][0], tmp_path / "a.onnx")
-    code = (
-        "import sys, numpy; sys.modules['torch'] = None; from spokendigits.exported import load_onnx; "
-        f"print(load_onnx({str(path)!r})(numpy.zeros((2, 16000)))[0].shape)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "(2, 10)\n", done.stderr
+def test_eight_bits_are_small_and_lose_little(people, trained, exported):
+    files = {kind: exported[0] / name for kind, name in FILES.items()}
+    size = {kind: file.stat().st_size for kind, file in files.items()}
+    assert size["int8"] < 0.4 * size["fp32"] and size["int8"] < 1_500_000
+    rows = trained.parts.validation
+    digits, waveforms = people.table["digit"].to_numpy()[rows], trained.clips.read(rows)
+    models = {kind: load_onnx(file) for kind, file in files.items()}
+    said = {kind: log_probabilities(model, waveforms) for kind, model in models.items()}
+    right = {kind: (answers.argmax(axis=1) == digits).mean() for kind, answers in said.items()}
+    assert right["fp32"] > 0.85 and abs(right["fp32"] - right["int8"]) <= LOST
+    assert (said["fp32"].argmax(axis=1) == said["int8"].argmax(axis=1)).mean() > 0.98
+    pictures = [model(waveforms[:9])[2] for model in models.values()]
+    assert np.abs(pictures[0] - pictures[1]).max() < 1e-6, "pictures have 32"
+    assert np.abs(models["int8"](waveforms[:3])[0] - said["int8"][:3]).max() < 0.2, "in any company"
+    assert {node.domain for node in onnx.load(files["int8"]).graph.node} <= {"", "ai.onnx"}
+    classifier = Classifier.load(trained.model)
+    assert parity(classifier, models["fp32"], waveforms) < TOLERANCE
+    assert parity(classifier, models["int8"], waveforms[:64]) > TOLERANCE, "eight bits are no thirty-two"
 
 
 @pytest.mark.parametrize("shape", [(16_000,), (2, 15_999), (0, 16_000), (1, 1, 16_000)])
-def test_other_shapes_are_refused(pairs, shape):
+def test_other_shapes_are_refused(exported, shape):
     with pytest.raises(CourseError, match=r"this model reads \[batch, 16000\], that is 1 s at 16,000 Hz"):
-        pairs["clip", "bce"][1](np.zeros(shape, np.float32))
+        load_onnx(exported[0] / "digits.onnx")(np.zeros(shape, np.float32))
 
 
-def test_a_file_that_is_no_model_is_refused_in_one_line(pairs, tmp_path):
-    whole = write_onnx(pairs["clip", "bce"][0], tmp_path / "whole.onnx")
+def test_a_file_that_is_no_model_is_refused_in_one_line(exported, rewrite, tmp_path):
+    whole = exported[0] / "digits.onnx"
     data = whole.read_bytes()
 
     def changed(name: str, change) -> None:
@@ -268,26 +230,19 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(pairs, tmp_path):
         change(model)
         onnx.save(model, tmp_path / f"{name}.onnx")
 
-    def entry(**changes):
-        def change(model) -> None:
-            held = json.loads(model.metadata_props[0].value) | changes
-            onnx.helper.set_model_props(model, {onnx_reader.ENTRY: json.dumps(held)})
-
-        return change
-
     (tmp_path / "cut short.onnx").write_bytes(data[: len(data) // 2])
     (tmp_path / "empty.onnx").write_bytes(b"")
     (tmp_path / "text.onnx").write_text("digits\n" * 100)
     (tmp_path / "overwritten.onnx").write_bytes(data[:2000] + bytes(2000) + data[4000:])
     changed("of somebody else", lambda model: model.ClearField("metadata_props"))
-    changed("not JSON", lambda model: onnx.helper.set_model_props(model, {onnx_reader.ENTRY: "{"}))
-    changed("a list", lambda model: onnx.helper.set_model_props(model, {onnx_reader.ENTRY: "[]"}))
-    changed("unknown setting", entry(recipe={"hops": 3}))
-    changed("no recipe", entry(recipe=None))
+    changed("not JSON", lambda model: onnx.helper.set_model_props(model, {ENTRY: "{"}))
+    changed("a list", lambda model: onnx.helper.set_model_props(model, {ENTRY: "[]"}))
     changed("another output", lambda model: setattr(model.graph.output[1], "name", "picture"))
-    names = sorted(path for path in tmp_path.glob("*.onnx") if path != whole)
-    assert len(names) == 10
-    for path in (*names, tmp_path / "missing.onnx", tmp_path):
+    rewrite(whole, tmp_path / "unknown setting.onnx", recipe={"hops": 3})
+    rewrite(whole, tmp_path / "no recipe.onnx", recipe=None)
+    paths = sorted(tmp_path.glob("*.onnx"))
+    assert len(paths) == 10
+    for path in (*paths, tmp_path / "missing.onnx", tmp_path):
         with pytest.raises(CourseError) as refused:
             load_onnx(path)
         said = str(refused.value)
@@ -295,250 +250,184 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(pairs, tmp_path):
         assert "Make one with `spokendigits export`." in said or "Export the model again." in said, said
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"precision": "fp8"}, "unknown precision"),
-        ({"precision": "int8"}, "int8 needs some clips"),
-        ({"precision": "int8", "calibration": np.zeros((0, 16_000), np.int16)}, "int8 needs some clips"),
-        ({"threshold": float("nan")}, "a threshold of nan"),
-    ],
-)
-def test_what_cannot_be_written_is_said_and_leaves_nothing(pairs, tmp_path, options, said):
-    with pytest.raises(CourseError, match=said):
-        write_onnx(pairs["clip", "bce"][0], tmp_path / "a.onnx", **options)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_backbone_that_cannot_be_exported(tmp_path):
+def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path):
     class Odd(nn.Module):
         def forward(self, picture):
             return picture.mean(dim=(1, 2, 3)).item() * torch.ones(len(picture), 10)
 
-    with pytest.raises(CourseError, match=r"^export: PyTorch cannot write test_resnet.*Choose another backbone\.$"):
-        write_onnx(Classifier(PICTURES["clip"], Odd()), tmp_path / "a.onnx")
-    assert not list(tmp_path.iterdir())
+    classifier, none = Classifier(SEED, Odd()), np.zeros((0, SEED.samples), np.int16)
+    for options, said in (
+        ({"precision": "fp8"}, "unknown precision"),
+        ({"precision": "int8"}, "int8 needs some clips"),
+        ({"precision": "int8", "calibration": none}, "int8 needs some clips"),
+        ({"threshold": float("nan")}, "a threshold of nan"),
+        ({}, r"^export: PyTorch cannot write test_resnet.*Choose another backbone\.$"),
+    ):
+        with pytest.raises(CourseError, match=said):
+            write_onnx(classifier, tmp_path / "a.onnx", **options)
+        assert not list(tmp_path.iterdir())
 
 
-def test_eight_bits_are_small_and_lose_little(trained, people, tmp_path):
-    path, clips, parts = trained
-    classifier = Classifier.load(path)
-    calibration = clips.read(parts.train[:200])
-    files = {kind: write_onnx(classifier, tmp_path / f"{kind}.onnx", kind, -1.0, calibration) for kind in FILES}
-    size = {kind: file.stat().st_size for kind, file in files.items()}
-    assert size["int8"] < 0.4 * size["fp32"] and size["int8"] < 1_500_000
-    digits, waveforms = people.table["digit"].to_numpy()[parts.validation], clips.read(parts.validation)
-    said = {kind: export._by_onnx(load_onnx(file), waveforms) for kind, file in files.items()}
-    right = {kind: (its.argmax(axis=1) == digits).mean() for kind, its in said.items()}
-    assert right["fp32"] > 0.85 and abs(right["fp32"] - right["int8"]) <= LOST
-    assert (said["fp32"].argmax(axis=1) == said["int8"].argmax(axis=1)).mean() > 0.98
-    model = load_onnx(files["int8"])
-    assert model.threshold == -1.0 and model.recipe == classifier.recipe
-    assert np.abs(load_onnx(files["fp32"])(waveforms[:9])[2] - model(waveforms[:9])[2]).max() < 1e-6, "pictures have 32"
-    assert np.abs(model(waveforms[:3])[0] - said["int8"][:3]).max() < 0.2, "in any company"
-    assert {one.domain for one in onnx.load(files["int8"]).graph.node} <= {"", "ai.onnx"}
-    assert export.parity(classifier, load_onnx(files["fp32"]), waveforms) < TOLERANCE
-    assert export.parity(classifier, model, waveforms) > TOLERANCE, "eight bits are no thirty-two"
-
-
-def test_networks_take_turns_and_the_slower_takes_longer(pairs, heard):
-    classifier, model = pairs["clip", "bce"]
-    order = []
-
-    def sleeper(name: str, seconds: float):
-        def read(waveform):
-            assert waveform.shape == (1, 16_000) and torch.get_num_threads() == 1
-            order.append(name)
-            time.sleep(seconds)
-
-        return read
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    networks = {"slow": sleeper("slow", 0.02), "fast": sleeper("fast", 0.005), "PyTorch": classifier, "ONNX": model}
-    found = export.latency(networks, heard["clip"])
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(before)
-    assert list(found) == list(networks) and found["slow"]["median"] > 20 > found["fast"]["median"] > 5
-    assert all(0 < its["low"] <= its["median"] <= its["high"] for its in found.values())
-    switches = sum(one != other for one, other in itertools.pairwise(order))
-    assert switches == 2 * (export.TURNS + 1) - 1
-
-
-def test_the_study_measures_each_model_in_each_form(trained, people, monkeypatch, tmp_path):
-    monkeypatch.setenv("SPOKENDIGITS_HOME", str(tmp_path))
-    path, clips, parts = trained
-    monkeypatch.setattr(export, "TURNS", 1)
-    rows, calibration = parts.validation[:120], parts.train[:40]
-    models = {"resnet50": untrained(PICTURES["clip"].but(sample_rate=8_000, loss="cross_entropy")).train()}
-    models["small"] = Classifier.load(path)
-    found = export.study(models, clips, people, rows, calibration, progress=False)
-    assert json.loads(json.dumps(found)) == found
-    assert list(found) == [f"{model} {kind}" for model in models for kind in ("PyTorch", *FILES)]
-    keys = {"model", "precision", "bytes", "size_mb", "accuracy", "low", "high", "clips", "largest_difference"}
-    keys |= {"milliseconds", "milliseconds_low", "milliseconds_high", "speedup", "speedup_own"}
-    for name, row in found.items():
-        assert set(row) == keys and name == f"{row['model']} {row['precision']}" and row["clips"] == 120
-        assert row["low"] <= row["accuracy"] <= row["high"] and row["size_mb"] == row["bytes"] / 1e6
-        assert row["speedup"] == pytest.approx(found["resnet50 PyTorch"]["milliseconds"] / row["milliseconds"])
-        assert row["speedup_own"] == pytest.approx(
-            found[f"{row['model']} PyTorch"]["milliseconds"] / row["milliseconds"]
-        )
-    assert found["small PyTorch"]["bytes"] == path.stat().st_size
-    table = predict(models["small"], clips, people, rows, progress=False)
-    assert found["small PyTorch"]["accuracy"] == pytest.approx(accuracy(table)) and accuracy(table) > 0.85
-    assert found["small PyTorch"]["largest_difference"] == 0
-    for model in models:
-        assert found[f"{model} fp32"]["largest_difference"] < TOLERANCE < found[f"{model} int8"]["largest_difference"]
-        assert found[f"{model} fp32"]["accuracy"] == found[f"{model} PyTorch"]["accuracy"]
-    with pytest.raises(CourseError, match="int8 needs some clips"):
-        export.study({"small": models["small"]}, clips, people, np.arange(len(people)), progress=False)
-
-
-def test_the_command_writes_everything_and_says_so(trained, fsdd_root, monkeypatch, tmp_path, capsys):
-    path, clips, parts = trained
-    monkeypatch.setenv("SPOKENDIGITS_HOME", str(path.parents[2]))
-    monkeypatch.setenv("SPOKENDIGITS_DATA", str(fsdd_root.parent))
-    out = tmp_path / "out"
-    assert cli.main(["export", "mine", "--out", str(out), "--threshold", "-2.5"]) == 0
-    names = {"README.md", "digits-int8.onnx", "digits.onnx", "labels.json", "model.safetensors", "recipe.yaml"}
-    assert {file.name for file in out.iterdir()} == names | {"export.json"}
-    said = capsys.readouterr().out.splitlines()
-    assert len(said) == len(names)
-    for name in names:
-        assert any(line.endswith(f"{out / name}") and f"{(out / name).stat().st_size:,} bytes" in line for line in said)
-    record = read_json(out / "export.json")
-    assert record["sha256"] == sha256(path) == sha256(out / MODEL) and set(record["files"]) == names
-    assert all(its["sha256"] == sha256(out / name) for name, its in record["files"].items())
-    bundle = Classifier.load(out / MODEL)
-    assert bundle.digest() == Classifier.load(path).digest()
-    assert Recipe.from_yaml(out / "recipe.yaml") == bundle.recipe and read_json(out / "labels.json") == list(
-        "0123456789"
-    )
-    card = (out / "README.md").read_text()
-    assert record["sha256"] in card and "`digits-int8.onnx`" in card and "{" not in card
-    for name in FILES.values():
-        model = load_onnx(out / name)
-        assert (model.threshold, model.sha256, model.recipe) == (-2.5, record["sha256"], bundle.recipe)
-    waveforms = clips.read(parts.validation[:64])
-    assert export.parity(bundle, load_onnx(out / "digits.onnx"), waveforms) < TOLERANCE
-    # Again, with less: the folder is replaced as a whole.
-    assert cli.main(["export", str(path.parent), "--out", str(out), "--format", "onnx"]) == 0
-    assert {file.name for file in out.iterdir()} == {"digits.onnx", "export.json"}
-    assert load_onnx(out / "digits.onnx").threshold is None and capsys.readouterr().err == ""
-
-
-def test_a_failure_leaves_what_was_there(trained, monkeypatch, tmp_path, capsys):
-    path, out = trained[0], tmp_path / "out"
-    assert cli.main(["export", str(path), "--out", str(out), "--format", "onnx"]) == 0
-    before = sha256(out / "digits.onnx")
+def test_an_export_is_replaced_as_a_whole_and_nothing_else_is(trained, exported, monkeypatch, tmp_path, capsys):
+    out, bundle = tmp_path / "out", ["export", str(trained.model), "--format", "bundle", "--out"]
+    shutil.copytree(exported[0], out)
 
     def fails(*arguments, **options):
         raise CourseError("the card: no luck.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("spokendigits.card.write", fails)
-        for place in (out, tmp_path / "new"):
-            assert cli.main(["export", str(path), "--out", str(place), "--format", "bundle"]) == 2
+        patch.setattr("spokendigits.publish.card.write", fails)
+        assert [cli.main([*bundle, str(place)]) for place in (out, tmp_path / "new")] == [2, 2]
     assert capsys.readouterr().err == "error: the card: no luck.\n" * 2
-    assert sha256(out / "digits.onnx") == before
-    assert [one.name for one in tmp_path.iterdir()] == ["out"] and len(list(out.iterdir())) == 2
-    # What the reader put there is worth more than an export.
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert sha256(out / "digits.onnx") == sha256(exported[0] / "digits.onnx")
     (out / "__pycache__").mkdir()
     (out / "__pycache__" / "left.pyc").touch()
-    assert cli.main(["export", str(path), "--out", str(out), "--format", "onnx"]) == 0
+    assert cli.main([*bundle, str(out)]) == 0
+    names = {"README.md", "labels.json", "model.safetensors", "recipe.yaml"}
+    assert {file.name for file in out.iterdir()} == {*names, "export.json"} and capsys.readouterr().err == ""
+    # What the reader put there is worth more than an export.
     (out / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
-    for place, named in ((out, out / "notes.txt"), (tmp_path, None), (tmp_path / "file", tmp_path / "file")):
-        assert cli.main(["export", str(path), "--out", str(place), "--format", "onnx"]) == 2
+    for place, named in ((out, str(out / "notes.txt")), (tmp_path, ""), (tmp_path / "file", str(tmp_path / "file"))):
+        assert cli.main([*bundle, str(place)]) == 2
         said = capsys.readouterr().err
-        assert "would be lost. Choose another folder." in said and said.count("\n") == 1
-        assert named is None or str(named) in said
+        assert "would be lost. Choose another folder." in said and named in said and said.count("\n") == 1
     assert (out / "notes.txt").read_text() == (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["nobody"], "nobody: no trained classifier there"),
-        (["several"], "several: holds several trainings. Choose one: "),
-        (["mine", "--format", "onxx"], "unknown format"),
-        (["mine", "--format", "onnx", "--threshold", "inf"], "a threshold of inf is no score"),
-        (["mine", "--format", "int8"], "int8 needs some clips, and tones is not on this machine"),
-        (["mine", "--format", "int8", "--calibration", "voices"], "and voices is not on this machine"),
-        (["text.safetensors"], "not readable as safetensors"),
-    ],
-)
-def test_mistakes_are_said_before_anything_is_written(own_home, monkeypatch, tmp_path, capsys, arguments, said):
+def test_mistakes_are_said_before_anything_is_written(own_home, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("SPOKENDIGITS_DATA", str(tmp_path / "nothing"))
     runs = own_home / "runs"
     for folder in ("mine", "several/a", "several/b"):
         (runs / folder).mkdir(parents=True)
-        Classifier(PICTURES["clip"].but(corpus="tones")).save(runs / folder / MODEL)
-        (runs / folder / "history.csv").touch()
+        Classifier(SEED.but(corpus="tones")).save(runs / folder / MODEL)
         (runs / folder / "run.json").write_text("{}")
     (runs / "text.safetensors").write_text("no weights")
-    assert cli.main(["export", *arguments, "--out", str(tmp_path / "out")]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and said in error and error.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    mistakes = {
+        "nobody": "nobody: no trained classifier there",
+        "several": "several: holds several trainings. Choose one: ",
+        "mine --format onxx": "unknown format",
+        "mine --format onnx --threshold inf": "a threshold of inf is no score",
+        "mine --format int8": "int8 needs some clips, and tones is not on this machine",
+        "mine --format int8 --calibration voices": "and voices is not on this machine",
+        "text.safetensors": "not readable as safetensors",
+    }
+    if find_spec("mlflow") is None:
+        mistakes["mine --format mlflow"] = "MLflow is not installed. Run `pip install mlflow`"
+    for arguments, said in mistakes.items():
+        assert cli.main(["export", *arguments.split(), "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and said in error and error.count("\n") == 1
+        assert not (tmp_path / "out").exists()
 
 
-def test_calibration_hears_clips_that_the_run_learned_from(people, fsdd_root, monkeypatch, tmp_path):
-    recipe = PICTURES["clip"].but(corpus="fsdd", split="one_speaker", fold=2)
+def test_calibration_hears_clips_that_the_run_learned_from(people, tones, fsdd_root, monkeypatch, tmp_path):
+    recipe = SEED.but(corpus="fsdd", split="one_speaker", fold=2)
     monkeypatch.setenv("SPOKENDIGITS_DATA", str(fsdd_root.parent))
-    found = export.calibration_clips(recipe)
-    assert found.shape == (export.CALIBRATION, recipe.samples) and found.dtype == np.float32
+    clips = export.calibration_clips(recipe)
+    assert clips.shape == (export.CALIBRATION, recipe.samples) and clips.dtype == np.float32
     held_out = split(people, recipe.split, recipe.folds, recipe.fold, recipe.seed).validation
     unheard = {fit(read_audio(people.file(row), recipe.sample_rate), recipe.samples).tobytes() for row in held_out}
-    assert len(unheard) == 500 and unheard.isdisjoint(clip.tobytes() for clip in found)
-
-
-def test_calibration_from_a_folder_of_the_readers(tones, monkeypatch, tmp_path):
+    assert len(unheard) == 500 and unheard.isdisjoint(clip.tobytes() for clip in clips)
     monkeypatch.setenv("SPOKENDIGITS_DATA", str(tmp_path / "nothing"))
-    found = export.calibration_clips(PICTURES["clip"], str(tones.root))
-    assert found.shape == (180, 16_000) and np.abs(found).max() > 0.1
+    clips = export.calibration_clips(SEED, str(tones.root))
+    assert clips.shape == (180, SEED.samples) and np.abs(clips).max() > 0.1, "a folder of the reader's"
 
 
-@pytest.mark.skipif(find_spec("mlflow") is not None, reason="MLflow is installed")
-def test_without_mlflow_nothing_is_written(trained, tmp_path, capsys):
-    assert cli.main(["export", str(trained[0]), "--out", str(tmp_path / "out"), "--format", "mlflow"]) == 2
-    assert "MLflow is not installed. Run `pip install mlflow`" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+# What an installed package is: no checkout around it, and some files of the book inside it.
+INSTALLED = """
+import sys
+from spokendigits import files
+from spokendigits.app import cli
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+assert files.checkout() is None, "not the installed package"
+status = [cli.main(line.split()) for line in {lines!r}]
+print("status", *status)
+"""
+EXTRA = (
+    "captum cleanlab docutils ipykernel IPython ipywidgets jupyter_book jupyterlab librosa nbclient nbconvert nbformat "
+)
+EXTRA = (EXTRA + "papermill pyroomacoustics sphinx torchmetrics").split()
 
 
-def test_an_mlflow_model_answers_by_itself(trained, monkeypatch, tmp_path):
+def test_an_installed_package_needs_no_checkout_and_no_extra(trained, exported, tones, fsdd_root, tmp_path):
+    site = tmp_path / "site"
+    shutil.copytree(ROOT / "spokendigits", site / "spokendigits", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "book" / "results", site / "spokendigits" / "shipped" / "results")
+    for name in ("model_card.md", "references.bib"):
+        shutil.copy(ROOT / "book" / name, site / "spokendigits" / "shipped")
+    home = tmp_path / "home"
+    shutil.copytree(trained.model.parent, home / "runs" / "mine")
+    wav = tones.file(0)
+    small = "--set epochs=1 --set backbone=test_resnet.r160_in1k --set weights=none"
+    lines = [
+        f"train --name new --corpus {tones.root} {small}",
+        "compare mine new",
+        f"predict {wav} --model {home}/runs/new/model.safetensors",
+        f"predict {wav} --model {exported[0]}/digits.onnx",
+        f"export mine --format bundle --out {tmp_path}/bundle",
+        f"fetch fsdd --source {fsdd_root}",
+        "doctor",
+        "run --no-book",
+    ]
+    environment = os.environ | {"SPOKENDIGITS_HOME": str(home), "PYTHONPATH": str(site), "http_proxy": "127.0.0.1:9"}
+    environment |= {"https_proxy": "127.0.0.1:9", "OMP_NUM_THREADS": "1"}
+    code = INSTALLED.format(names=EXTRA, lines=lines)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "status 0 0 0 0 0 0 0 2", done.stdout + done.stderr
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert sha256(trained.model) in card and "{" not in card
+    missing = r"error: run needs the package (\w+)\. Run: pip install 'spokendigits\[course\]'"
+    assert re.fullmatch(missing, done.stderr.splitlines()[-1])[1] in EXTRA
+
+
+def test_help_waits_for_nothing_heavy():
+    code = "import sys; from spokendigits.app import cli; cli.parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "numpy", "pandas", "yaml", "matplotlib"} & set(done.stdout.split())
+
+
+def test_an_mlflow_model_answers_by_itself(trained, tmp_path):
     pyfunc = pytest.importorskip("mlflow.pyfunc")
-    path, clips, parts = trained
-    out = export.export(path, tmp_path / "out", ["mlflow"])
+    out = export.write(str(trained.model), tmp_path / "out", ["mlflow"])
     model = pyfunc.load_model(str(out / "mlflow"))
-    waveforms = clips.read(parts.validation[:3])
+    waveforms = trained.clips.read(trained.parts.validation[:3])
     said = model.predict(waveforms.astype(np.float32) / FULL_SCALE)
-    expected = by_pytorch(Classifier.load(path), waveforms)[0]
-    assert np.abs(np.log([one["probabilities"] for one in said]) - expected).max() < TOLERANCE
+    expected = by_pytorch(Classifier.load(trained.model), waveforms)[0]
+    assert np.abs(np.log([answer["probabilities"] for answer in said]) - expected).max() < TOLERANCE
 
 
 @pytest.fixture
-def served(monkeypatch):
-    """The module behind MLflow, with the two names that it takes from there."""
-    if find_spec("mlflow") is None:
-        mlflow, exceptions = types.ModuleType("mlflow"), types.ModuleType("mlflow.exceptions")
-        mlflow.pyfunc = types.SimpleNamespace(PythonModel=object)
-        exceptions.MlflowException = type(
-            "MlflowException", (Exception,), {"invalid_parameter_value": classmethod(lambda cls, text: cls(text))}
-        )
-        monkeypatch.setitem(sys.modules, "mlflow", mlflow)
-        monkeypatch.setitem(sys.modules, "mlflow.exceptions", exceptions)
-        monkeypatch.delitem(sys.modules, "spokendigits.served", raising=False)
-    return importlib.import_module("spokendigits.served")
+def mlflow(monkeypatch):
+    """MLflow, or a stand-in with the names that the served module takes from there, which records what is saved."""
+    if find_spec("mlflow") is not None:
+        pytest.skip("MLflow is installed: the test before this one asks it")
+    mlflow, exceptions = types.ModuleType("mlflow"), types.ModuleType("mlflow.exceptions")
+    mlflow.saved, mlflow.pyfunc = {}, types.ModuleType("mlflow.pyfunc")
+    mlflow.pyfunc.PythonModel = object
+    exceptions.MlflowException = type(
+        "MlflowException", (Exception,), {"invalid_parameter_value": classmethod(lambda cls, text: cls(text))}
+    )
+    for module in (mlflow, mlflow.pyfunc, exceptions):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.delitem(sys.modules, "spokendigits.app.serve", raising=False)
+    return mlflow
 
 
-def test_what_is_served_reads_files_and_waveforms(served, trained, people, tmp_path):
-    path, clips, parts = trained
-    classifier = Classifier.load(path)
-    rows = parts.validation[:3]
-    expected, scores, _ = by_pytorch(classifier, clips.read(rows))
-    model = write_onnx(classifier, tmp_path / "digits.onnx", threshold=float(np.sort(scores)[:2].mean()))
+def test_what_is_served_reads_files_and_waveforms(mlflow, trained, people, exported, rewrite, tmp_path):
+    rows = trained.parts.validation[:3]
+    waveforms = trained.clips.read(rows)
+    expected, scores, _ = by_pytorch(Classifier.load(trained.model), waveforms)
+    between = float(np.sort(scores)[:2].mean())
+    model = rewrite(exported[0] / "digits.onnx", tmp_path / "digits.onnx", threshold=between)
+    served = importlib.import_module("spokendigits.app.serve")
     digits = served.Digits()
     digits.load_context(types.SimpleNamespace(artifacts={"digits": str(model)}))
     files = [base64.b64encode(people.file(row).read_bytes()).decode() for row in rows]
@@ -548,8 +437,8 @@ def test_what_is_served_reads_files_and_waveforms(served, trained, people, tmp_p
         "a data frame": pd.DataFrame({"audio": files}),
         "named lists": {"audio": files},
         "a list": files,
-        "waveforms": clips.read(rows).astype(np.float64) / FULL_SCALE,
-        "lists of numbers": (clips.read(rows) / FULL_SCALE).tolist(),
+        "waveforms": waveforms.astype(np.float64) / FULL_SCALE,
+        "lists of numbers": (waveforms / FULL_SCALE).tolist(),
     }
     for name, given in forms.items():
         answers = digits.predict(None, given)

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ import soundfile
 import soxr
 
 from spokendigits.app import cli, prediction
-from spokendigits.app.prediction import COLUMNS, Model, predict, read, recordings
+from spokendigits.app.prediction import COLUMNS, Model, cut, find_digits, read, recordings
 from spokendigits.clips import fit, read_audio
+from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
 from spokendigits.recipe import Recipe
 from spokendigits.topics import vad
@@ -244,14 +246,14 @@ def test_folders_are_walked_in_order(folder):
 
 
 def test_a_folder_is_read_and_what_is_bad_is_said(folder, model, tmp_path, capsys):
-    assert predict([str(folder)], "ear.onnx", tmp_path / "out.csv") == 1
+    assert find_digits([str(folder)], "ear.onnx", tmp_path / "out.csv") == 1
     out, err = capsys.readouterr()
     table = pd.read_csv(tmp_path / "out.csv", dtype={"digit": str})
     assert list(table) == COLUMNS
     assert table["digit"].tolist() == SAID
     assert list(dict.fromkeys(table["path"])) == [str(folder / name) for name in ORDER]
     words = table[table["digit"].str.isdigit()]
-    chances = words[[f"p{digit}" for digit in range(10)]].to_numpy()
+    chances = words[PROBABILITIES].to_numpy()
     assert chances.sum(axis=1) == pytest.approx(1, abs=1e-4)
     assert chances.argmax(axis=1).tolist() == words["digit"].astype(int).tolist()
     assert chances.max(axis=1) == pytest.approx(words["probability"])
@@ -270,7 +272,7 @@ def test_a_folder_is_read_and_what_is_bad_is_said(folder, model, tmp_path, capsy
 
 
 def test_a_file_alone_has_no_bar_and_no_table(folder, model, capsys):
-    assert predict([str(folder / "b.wav")], "ear.onnx") == 0
+    assert find_digits([str(folder / "b.wav")], "ear.onnx") == 0
     out, err = capsys.readouterr()
     assert out.count("\n") == 1 and out.split("\t")[3] == "5" and err == ""
 
@@ -300,7 +302,7 @@ def broken(folder: Path, said) -> dict[str, str]:
 def test_what_cannot_be_read_is_one_line_each(said, model, tmp_path, capsys):
     told = broken(tmp_path, said)
     for name, problem in told.items():
-        assert predict([str(tmp_path / name)], "ear.onnx", tmp_path / "out.csv", progress=False) == 1
+        assert find_digits([str(tmp_path / name)], "ear.onnx", tmp_path / "out.csv", progress=False) == 1
         out, err = capsys.readouterr()
         assert out == "" and err.count("\n") == 1, name
         assert err.startswith(f"error: {tmp_path / name}: ") and problem in err
@@ -313,7 +315,7 @@ def test_silence_and_soft_noise_are_no_speech(model, tmp_path, capsys):
     soundfile.write(tmp_path / "silence.wav", np.zeros(3 * RATE), RATE)
     soundfile.write(tmp_path / "noise.wav", 1e-3 * np.random.default_rng(0).standard_normal(3 * RATE), RATE)
     soundfile.write(tmp_path / "short.wav", np.full(50, 0.5), RATE)
-    assert predict([str(tmp_path)], "ear.onnx", progress=False) == 0
+    assert find_digits([str(tmp_path)], "ear.onnx", progress=False) == 0
     assert [line.split("\t")[1:] for line in capsys.readouterr().out.splitlines()] == [["no speech found"]] * 3
 
 
@@ -322,7 +324,7 @@ def test_standard_input_and_pipes_are_recordings(said, model, tmp_path, monkeypa
     buffer = io.BytesIO()
     soundfile.write(buffer, soxr.resample(audio, RATE, 44_100), 44_100, format="FLAC")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(buffer.getvalue())))
-    assert predict(["-"], "ear.onnx") == 0
+    assert find_digits(["-"], "ear.onnx") == 0
     assert [line.split("\t")[0::3] for line in capsys.readouterr().out.splitlines()] == [["-", "9"], ["-", "0"]]
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(buffer.getvalue(),))
@@ -330,14 +332,14 @@ def test_standard_input_and_pipes_are_recordings(said, model, tmp_path, monkeypa
     check(read(str(tmp_path / "pipe"), model), [9, 0], places)
     writer.join()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    assert predict(["-"], "ear.onnx") == 1
+    assert find_digits(["-"], "ear.onnx") == 1
     assert "error: -: not readable" in capsys.readouterr().err
 
 
 def test_a_table_cut_anywhere_ends_the_same(folder, model, ear, tmp_path, capsys):
     """Whatever a kill leaves: the rest is read, no recording before the last is read again, and the status is the same."""
     whole = tmp_path / "whole.csv"
-    predict([str(folder)], "ear.onnx", whole, progress=False)
+    find_digits([str(folder)], "ear.onnx", whole, progress=False)
     data, heard = whole.read_bytes(), ear.heard
     lines = [at + 1 for at, byte in enumerate(data) if byte == ord("\n")]
     cut = tmp_path / "cut.csv"
@@ -345,7 +347,7 @@ def test_a_table_cut_anywhere_ends_the_same(folder, model, ear, tmp_path, capsys
     for length in sorted({0, 3, *lines, *(line + 5 for line in lines[:-1]), *range(7, len(data), 61)}):
         cut.write_bytes(data[:length])
         ear.heard = 0
-        assert predict([str(folder)], "ear.onnx", cut, progress=False) == 1
+        assert find_digits([str(folder)], "ear.onnx", cut, progress=False) == 1
         assert cut.read_bytes() == data, length
         rows = csv.reader(io.StringIO(data[: data.rfind(b"\n", 0, length) + 1].decode()))
         rows = [row for row in rows if len(row) == len(COLUMNS)]
@@ -357,34 +359,34 @@ def test_a_table_cut_anywhere_ends_the_same(folder, model, ear, tmp_path, capsys
 
 def test_a_table_is_continued_only_by_what_began_it(folder, model, tmp_path):
     out = tmp_path / "out.csv"
-    predict([str(folder)], "ear.onnx", out, threshold=1.0, progress=False)
+    find_digits([str(folder)], "ear.onnx", out, threshold=1.0, progress=False)
     held = out.read_bytes()
     for name, threshold, why in (
         ("eye.onnx", 1.0, "model ear, now eye"),
         ("ear.onnx", None, "threshold 1.0, now None"),
     ):
         with pytest.raises(CourseError, match=why):
-            predict([str(folder)], name, out, threshold, progress=False)
+            find_digits([str(folder)], name, out, threshold, progress=False)
     with pytest.raises(CourseError, match=r"a\.wav where .*2\.wav comes now"):
-        predict([str(folder / "b")], "ear.onnx", out, 1.0, progress=False)
+        find_digits([str(folder / "b")], "ear.onnx", out, 1.0, progress=False)
     with pytest.raises(CourseError, match="where nothing comes now"):
-        predict([str(folder / "a.wav")], "ear.onnx", out, 1.0, progress=False)
+        find_digits([str(folder / "a.wav")], "ear.onnx", out, 1.0, progress=False)
     assert out.read_bytes() == held
     other = tmp_path / "thesis.csv"
     other.write_text("chapter\n1\n")
     with pytest.raises(CourseError, match=r"no thesis\.csv\.json says what made it"):
-        predict([str(folder)], "ear.onnx", other, progress=False)
+        find_digits([str(folder)], "ear.onnx", other, progress=False)
     assert other.read_text() == "chapter\n1\n"
     (tmp_path / "thesis.csv.json").write_bytes((tmp_path / "out.csv.json").read_bytes())
     with pytest.raises(CourseError, match="line 1 is not of this table"):
-        predict([str(folder)], "ear.onnx", other, threshold=1.0, progress=False)
+        find_digits([str(folder)], "ear.onnx", other, threshold=1.0, progress=False)
 
 
 def test_recordings_that_came_later_are_added(folder, said, model, tmp_path):
     out = tmp_path / "out.csv"
-    predict([str(folder)], "ear.onnx", out, progress=False)
+    find_digits([str(folder)], "ear.onnx", out, progress=False)
     soundfile.write(folder / "ÿ.wav", spoken(said, [7])[0], RATE)
-    predict([str(folder)], "ear.onnx", out, progress=False)
+    find_digits([str(folder)], "ear.onnx", out, progress=False)
     assert pd.read_csv(out)["digit"].tolist() == [*SAID, "7"]
 
 
@@ -404,7 +406,7 @@ def test_memory_does_not_grow_with_the_folder(said, model, tmp_path, capsys):
         with capsys.disabled(), open(os.devnull, "w") as nowhere:
             kept, sys.stdout = sys.stdout, nowhere
             try:
-                predict([str(tmp_path / name)], "ear.onnx", tmp_path / f"{len(peaks)}{name}.csv", progress=False)
+                find_digits([str(tmp_path / name)], "ear.onnx", tmp_path / f"{len(peaks)}{name}.csv", progress=False)
             finally:
                 sys.stdout = kept
         peaks[name] = tracemalloc.get_traced_memory()[1]
@@ -412,63 +414,46 @@ def test_memory_does_not_grow_with_the_folder(said, model, tmp_path, capsys):
     assert peaks["many"] - peaks["few"] < 150_000  # a name in a list takes 150 bytes, a word's answer some 700
 
 
-# From here on with real models, trained or not, each in the form that a reader has it.
+# From here on with a trained network, in each form that a reader has it.
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A network of random weights as .safetensors and as .onnx, which holds a threshold that no score reaches."""
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("onnxruntime")
-    from spokendigits.classifier import Classifier
-    from spokendigits.topics.onnx_writer import write_onnx
-
+def models(trained, exported, rewrite, tmp_path_factory) -> Path:
+    """The same network as .safetensors and as .onnx, which holds a threshold that no score reaches."""
     folder = tmp_path_factory.mktemp("models")
-    torch.manual_seed(0)
-    classifier = Classifier(RECIPE.but(backbone="test_resnet.r160_in1k", weights="none", n_mels=32, f_max=8_000.0))
-    classifier.save(folder / "digits.safetensors")
-    write_onnx(classifier.eval(), folder / "digits.onnx", threshold=1e6)
+    shutil.copy(trained.model, folder / "digits.safetensors")
+    rewrite(exported[0] / "digits.onnx", folder / "digits.onnx", threshold=1e6)
     return folder
 
 
+@pytest.mark.slow
 def test_both_kinds_of_model_answer_alike(models, folder, tmp_path, capsys):
     tables = {}
-    for name, options in (
-        ("safetensors", []),
-        ("onnx", ["--threshold=-1e6"]),
-    ):
-        arguments = [
-            "predict",
-            str(folder),
-            "--model",
-            str(models / f"digits.{name}"),
-            "--out",
-            str(tmp_path / f"{name}.csv"),
-        ]
-        assert cli.main([*arguments, *options]) == 1
+    for name, options in (("safetensors", []), ("onnx", ["--threshold=-1e6"])):
+        command = ["predict", str(folder), "--model", str(models / f"digits.{name}"), *options]
+        assert cli.main([*command, "--out", str(tmp_path / f"{name}.csv")]) == 1
         tables[name] = pd.read_csv(tmp_path / f"{name}.csv")
-    columns = ["score", *(f"p{digit}" for digit in range(10))]
+    columns = ["score", *PROBABILITIES]
     assert np.allclose(*(table[columns].dropna() for table in tables.values()), atol=1e-3)
     assert tables["onnx"]["digit"].tolist() == tables["safetensors"]["digit"].tolist()
     capsys.readouterr()
-    assert cli.main(["predict", str(folder / "b.wav"), "--model", str(models / "digits.onnx")]) == 0
-    assert capsys.readouterr().out.split("\t")[3] == "not a digit", "an exported model has its own threshold"
     options = ["--model", str(models / "digits.safetensors"), "--threshold", "1e6"]
     assert cli.main(["predict", str(folder / "b.wav"), *options]) == 0
     assert capsys.readouterr().out.split("\t")[3] == "not a digit"
 
 
-def test_an_exported_model_needs_no_pytorch(models, folder):
+@pytest.mark.slow
+def test_an_exported_model_has_its_own_threshold_and_needs_no_pytorch(models, folder):
     code = (
-        "import sys; from spokendigits import cli; "
-        f"status = cli.main(['predict', {str(folder / 'a.wav')!r}, '--model', {str(models / 'digits.onnx')!r}]); "
-        "sys.exit(status or ('torch' in sys.modules and 'PyTorch was loaded'))"
+        "import sys; sys.modules['torch'] = None; from spokendigits.app import cli; "
+        f"sys.exit(cli.main(['predict', {str(folder / 'a.wav')!r}, '--model', {str(models / 'digits.onnx')!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 2
+    assert [line.split("\t")[3] for line in done.stdout.splitlines()] == ["not a digit"] * 2
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_the_same(models, said, tmp_path):
     root = tmp_path / "many"
     root.mkdir()
@@ -517,5 +502,5 @@ def test_blocks_and_words_meet_wherever_they_are_cut():
         edges = np.sort(random.integers(0, 10_001, 8))
         places = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
         blocks = np.split(audio, np.sort(random.integers(0, 10_000, random.integers(0, 30))))
-        for (start, end), part in zip(places, prediction._cut(blocks, places), strict=True):
+        for (start, end), part in zip(places, cut(blocks, places), strict=True):
             assert np.array_equal(part, audio[start:end])
