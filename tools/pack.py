@@ -40,7 +40,7 @@ SUMS = "SHA256SUMS"
 ABOUT = "pack.json"
 # The checkout, as git has it: without what a reader made in it. A test compares.
 COURSE = (
-    *("spokendigits", "notebooks", "book", "tests", "tools", "benchmarks"),
+    *("spokendigits", "notebooks", "book", "tests", "tools", "studies"),
     *("Makefile", "pyproject.toml", "requirements.lock", "environment.yml", "_config.yml", "_toc.yml"),
     *("README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "CITATION.cff", "LICENSE", "LICENSE-CONTENT.md"),
 )

@@ -51,7 +51,7 @@ def texts() -> Iterator[tuple[str, int, str]]:
         yield name(path), 1, prose(path.read_text(encoding="utf-8"))
     for path in notebooks():
         yield from of_notebook(path)
-    for folder in ("spokendigits", "tools", "benchmarks", "tests", "book"):
+    for folder in ("spokendigits", "tools", "studies", "tests", "book"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield from of_code(path)
     for path in ("Makefile", "pyproject.toml", "environment.yml", "_config.yml", *ROOT.glob(".github/**/*.yml")):

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 from packaging.requirements import Requirement
-from test_students import write as write_notebook
+from small_course import with_exercise
 
 from spokendigits import corpora
 from spokendigits.errors import CourseError
@@ -135,7 +135,7 @@ def checkout(tmp_path, index, speech, kept, monkeypatch) -> Path:
     (folder / "pyproject.toml").write_text(PROJECT.format(name="spokendigits", place="tools"))
     (folder / "tools" / "backend.py").write_text(BACKEND)
     (folder / "requirements.lock").write_text("tiny==1.0\nabsent==1.0 ; sys_platform == 'none'\n")
-    write_notebook(folder / "notebooks", "solution")
+    with_exercise(folder / "notebooks", "solution")
     shutil.copytree(kept, folder / "_build" / "pack-cache" / "wheels")
     return folder
 
