@@ -22,13 +22,6 @@ ONCE = [name for name in CONTESTANTS if name.startswith("memory")]
 TURN = [name for name in CONTESTANTS if name not in ("prepare", *ONCE)]
 
 
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory) -> Path:
-    files = tmp_path_factory.mktemp("bench") / "recordings"
-    prepare(files, QUICK)
-    return files
-
-
 def answer(seconds: float, clips: int = 100, peak_mb: float = 500.0) -> dict:
     return {"seconds": seconds, "clips": clips, "peak_mb": peak_mb}
 
@@ -48,23 +41,13 @@ def test_ratios_are_of_clips_a_second_within_a_round_against_the_fastest_rival()
     assert report.ratios([{"clips-ours": answer(1)}]) == {}, "nothing to compare with"
 
 
-def test_the_figure_tells_its_numbers_in_words():
-    rounds = [{name: answer(seconds) for name in TURN} for seconds in (1.0, 2.0, 4.0)]
-    rounds.append({name: answer(1, clips, 440) for name, clips in zip(ONCE, (10, 100, 1000), strict=True)})
-    picture = report.figure({"rounds": rounds})._repr_mimebundle_()
-    assert picture["image/png"].startswith(b"\x89PNG")
-    text = picture["text/plain"]
-    assert "the course 50, librosa 50" in text and "440 MB for 1,000 clips" in text
-    assert all(title.capitalize() in text for title, _ in report.COMPARISONS.values())
-
-
-@pytest.mark.nightly  # speaks its own recordings; trains and predicts fourteen times
-def test_every_contestant_does_its_work_on_recordings_of_audiomnists_shape(recordings, monkeypatch, own_home):
-    corpus = folder.read(recordings)
+def test_every_contestant_does_its_work_on_recordings_of_audiomnists_shape(tmp_path, monkeypatch, own_home):
+    recordings = tmp_path / "recordings"
+    prepare(recordings, QUICK)
+    corpus, drawn = folder.read(recordings), part(recordings, 50)
     assert len(corpus) == QUICK.speakers * QUICK.takes * 10 and len(corpus.speakers) == QUICK.speakers
     facts = soundfile.info(corpus.file(0))
     assert (facts.samplerate, facts.channels, facts.subtype) == (48_000, 1, "PCM_16")
-    drawn = part(recordings, 50)
     assert list(drawn.table.groupby("digit").size()) == [5] * 10 and drawn.table["path"].is_unique
     assert drawn.table.equals(part(recordings, 50).table) and len(part(recordings, 47)) == 47
     parts = held_out(corpus)
@@ -87,6 +70,7 @@ def test_every_contestant_does_its_work_on_recordings_of_audiomnists_shape(recor
         CONTESTANTS["frontend-librosa"](recordings, QUICK)
 
 
+@pytest.mark.nightly  # 20 s: every process imports PyTorch anew
 def test_a_quick_benchmark_from_the_command_line(own_home):
     """In fresh processes, as a reader starts it. The book's numbers stay as they are."""
     before = command.RESULTS.read_bytes()

@@ -36,7 +36,6 @@ def checkout(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(seat.lanes, "repository", lambda: tmp_path)
     monkeypatch.setattr(seat, "lab_mb", lambda: 80.0)
     monkeypatch.setattr(seat, "size", lambda folder: 1_000_000_000)
-    monkeypatch.setattr(seat.os, "getloadavg", lambda: (0.25, 0, 0))
     return tmp_path
 
 

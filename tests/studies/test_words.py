@@ -74,22 +74,18 @@ def test_the_parts_of_a_step_on_a_gpu_are_said_and_so_is_what_did_not_work():
     assert texts["gpu_clips_a_second"] == "12,000" and texts["gpu_accuracy"].startswith("99.99 %")
 
 
-def test_the_stored_run_is_the_seed_experiment():
-    stored = read_json(RESULTS / "full.json")
+def test_the_stored_runs_are_the_seed_experiment_and_its_own_record():
+    stored, seed = read_json(RESULTS / "full.json"), read_json(RESULTS / "seed.json")
     recipe = Recipe().but(**stored["made"]["recipe"])
     assert recipe == lanes.recipe("full", "synthetic") == Recipe.preset("seed").but(corpus="synthetic")
     assert (stored["made"]["clips_train"], stored["made"]["clips_validation"]) == (24_000, 6_000)
     assert len(stored["curves"]["loss"]) == 3750 // AVERAGED and len(stored["curves"]["validation_loss"]) == 5
     assert stored["metrics"]["clips"] == 6_000 and stored["metrics"]["low"] <= stored["metrics"]["accuracy"]
-
-
-def test_the_original_curves_are_those_of_its_record():
-    """Against the numbers that its page shows, which were copied separately."""
-    seed = read_json(RESULTS / "seed.json")
-    curves, prose = seed["curves"], seed["prose"]
-    for epoch in range(5):
-        said = float(prose[f"seed_loss_{epoch + 1}"])
-        assert curves["validation_loss"][epoch] == pytest.approx(said, abs=1e-8)
-        assert f"{curves['validation_roc_auc'][epoch]:.8f}" == prose[f"seed_roc_auc_{epoch + 1}"]
+    # Against the numbers that its page shows, which were copied separately.
+    curves, prose, epochs = seed["curves"], seed["prose"], range(1, 6)
+    said = [float(prose[f"seed_loss_{epoch}"]) for epoch in epochs]
+    assert curves["validation_loss"] == pytest.approx(said, abs=1e-8)
+    areas = [f"{area:.8f}" for area in curves["validation_roc_auc"]]
+    assert areas == [prose[f"seed_roc_auc_{epoch}"] for epoch in epochs]
     loss = np.array(curves["loss"])
     assert len(loss) == 150 and loss[0] > 0.3 and loss[-30:].mean() < 0.002

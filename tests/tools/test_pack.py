@@ -3,8 +3,6 @@
 The lock here has one small package; its wheel and pip's are made by the tests, and pip takes them from a folder.
 """
 
-import base64
-import hashlib
 import json
 import os
 import platform
@@ -27,6 +25,12 @@ from tools import pack
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = "tiny-1.0-py3-none-any.whl"
+LOCK = """torch==1.0
+torchaudio==1.0
+nvidia-cublas==1.0 ; sys_platform == 'linux'
+triton==1.0 ; sys_platform == 'linux'
+tiny==1.0
+"""
 PROJECT = """[project]
 name = "{name}"
 version = "1.0"
@@ -55,37 +59,32 @@ def write_wheel(folder: Path, file: str, source: str = "answer = 42\n", requires
         f"{name}.py": source,
         f"{name}-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}",
         f"{name}-{version}.dist-info/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
+        f"{name}-{version}.dist-info/RECORD": "",
     }
-    record = "".join(
-        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip('=')},{len(text)}\n"
-        for path, text in files.items()
-    )
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / file, "w") as wheel:
         for path, text in files.items():
             wheel.writestr(path, text)
-        wheel.writestr(f"{name}-{version}.dist-info/RECORD", record)
     return folder / file
 
 
 @pytest.fixture(scope="session")
-def pip_wheel(tmp_path_factory) -> Path:
-    """The installed pip as a wheel again."""
-    installed = distribution("pip")
-    path = tmp_path_factory.mktemp("pip") / f"pip-{installed.version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as wheel:
+def kept(tmp_path_factory) -> Path:
+    """Wheels that were fetched before: the installed pip as a wheel again, and the small package."""
+    installed, folder = distribution("pip"), tmp_path_factory.mktemp("kept")
+    with zipfile.ZipFile(folder / f"pip-{installed.version}-py3-none-any.whl", "w") as wheel:
         for file in installed.files:
             if file.parts[0] != ".." and file.suffix != ".pyc":
                 wheel.write(file.locate(), str(file))
-    return path
+    write_wheel(folder, TINY)
+    pack.write_sums(folder / "SHA256SUMS", {path.name: pack.sha256(path) for path in folder.glob("*.whl")})
+    return folder
 
 
 @pytest.fixture
-def index(tmp_path, monkeypatch, pip_wheel) -> Path:
+def index(tmp_path, monkeypatch, kept) -> Path:
     """The only place where pip finds packages."""
-    folder = tmp_path / "index"
-    write_wheel(folder, TINY)
-    shutil.copy(pip_wheel, folder)
+    folder = shutil.copytree(kept, tmp_path / "index", ignore=shutil.ignore_patterns("SHA256SUMS"))
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -104,16 +103,6 @@ def speech(tmp_path_factory) -> Path:
     (folder / "speakers.csv").write_text("speaker,gender,accent,variant\ns01,male,en,m1\n")
     record = {"takes": 1, "seed": 0, "recipe": 1, "espeak": "1", "speakers": ["s01"]}
     (folder / "corpus.json").write_text(json.dumps(record))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def kept(tmp_path_factory, pip_wheel) -> Path:
-    """Wheels that were fetched before."""
-    folder = tmp_path_factory.mktemp("kept")
-    shutil.copy(pip_wheel, folder)
-    write_wheel(folder, TINY)
-    pack.write_sums(folder / "SHA256SUMS", {path.name: pack.sha256(path) for path in folder.glob("*.whl")})
     return folder
 
 
@@ -186,12 +175,8 @@ def test_what_is_in_it(made, checkout):
     assert "the whole trick" in solved and "the whole trick" not in copy
     assert len(list((made / "data" / "synthetic").rglob("*.wav"))) == 10
     assert "espeak-ng" in (made / "data" / "LICENCES.txt").read_text()
-
-
-def test_the_list_covers_every_file(made):
-    listed = pack.read_sums(made / "SHA256SUMS")
     there = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
-    assert set(listed) == there - {"SHA256SUMS"}
+    assert set(pack.read_sums(made / "SHA256SUMS")) == there - {"SHA256SUMS"}
     if shutil.which("sha256sum"):
         subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=made, check=True)
 
@@ -201,22 +186,25 @@ def test_its_course_is_the_repository():
     if listed.returncode:
         pytest.skip("not a git checkout")
     top = {name.split("/")[0] for name in listed.stdout.splitlines()}
-    assert set(pack.COURSE) - {"tools"} == {name for name in top if not name.startswith(".")} - {"tools"}
+    assert set(pack.COURSE) == {name for name in top if not name.startswith(".")}
 
 
-def test_it_installs_without_a_network(made, tmp_path):
-    target = tmp_path / "a class room"
+def test_it_installs_without_a_network(checkout, index, html, tmp_path):
+    """With PyTorch's build for CPUs, and over what a stopped installation left."""
+    (checkout / "requirements.lock").write_text(LOCK)
+    write_wheel(index, "torch-1.0+cpu-py3-none-any.whl", "kind = 'cpu'\n")
+    write_wheel(index, "torchaudio-1.0+cpu-py3-none-any.whl", requires="Requires-Dist: torch==1.0\n")
+    made, target = pack.write(html=html, source=checkout), tmp_path / "a class room"
     target.mkdir()
-    for name in (".installing", "half"):  # as a stopped installation leaves it
+    for name in (".installing", "half"):
         (target / name).touch()
     done = install(made, target, "install.sh")
     assert done.returncode == 0, done.stderr
     assert f"cd {target}" in done.stdout and "jupyter lab" in done.stdout
-    program = "import tiny, spokendigits; print(tiny.answer, spokendigits.__path__[0])"
-    said = subprocess.run(
-        [target / ".venv/bin/python", "-I", "-c", program], capture_output=True, text=True, check=True
-    ).stdout
-    assert said == f"42 {target / 'spokendigits'}\n"
+    program = "import tiny, torch, spokendigits; print(tiny.answer, torch.kind, spokendigits.__path__[0])"
+    line = [target / ".venv/bin/python", "-I", "-c", program]
+    said = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    assert said == f"42 cpu {target / 'spokendigits'}\n"
     for place in ("notebooks/01_small.ipynb", "students/01_small.ipynb", "_build/book/html/index.html"):
         assert (target / place).is_file()
     assert len(corpora.read("synthetic", target / "data" / "synthetic")) == 10
@@ -233,36 +221,37 @@ def change(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [f"wheels/{TINY}", "course/pyproject.toml", "data/synthetic/s01/7_s01_0.wav", "pack.json"],
+    "name", [f"wheels/{TINY}", "course/pyproject.toml", "data/synthetic/s01/7_s01_0.wav", "pack.json"]
 )
-@pytest.mark.parametrize("fault", [change, Path.unlink])
-def test_a_wrong_or_missing_file_is_named(fault, name, made, tmp_path):
-    fault(made / name)
-    line = refused(made, tmp_path / "target")
-    assert str(made / name) in line and ("missing" if fault is Path.unlink else "not the file that was packed") in line
+def test_a_wrong_or_missing_file_is_named(name, made, tmp_path):
+    change(made / name)
+    assert f"{made / name}: is not the file that was packed" in refused(made, tmp_path / "target")
+    (made / name).unlink()
+    assert f"{made / name}: missing" in refused(made, tmp_path / "target")
 
 
-def test_a_pack_without_its_list_is_refused(made, tmp_path):
-    (made / "SHA256SUMS").unlink()
-    assert "SHA256SUMS: missing. This pack is not whole" in refused(made, tmp_path / "target")
+def sign(made: Path, name: str, text: str) -> None:
+    """Changes a file of a pack, and its line in the list."""
+    (made / name).write_text(text)
+    pack.write_sums(made / "SHA256SUMS", pack.read_sums(made / "SHA256SUMS") | {name: pack.sha256(made / name)})
 
 
-def test_a_wheel_that_was_added_is_refused(made, tmp_path):
-    """pip would take it: its build number makes it the newer one."""
+def test_a_pack_that_is_not_whole_or_for_another_computer_is_refused(made, tmp_path):
+    target = tmp_path / "target"
+    # pip would take this wheel: its build number makes it the newer one.
     added = write_wheel(made / "wheels", "tiny-1.0-1-py3-none-any.whl", "answer = 0\n")
-    assert f"{added}: is not part of this pack" in refused(made, tmp_path / "target")
-
-
-def test_a_pack_for_another_computer_is_refused(made, tmp_path):
-    about = json.loads((made / "pack.json").read_text())
-    about["made_for"] = [
-        {"system": "none", "machine": "none", "python": "3.11", "oldest": "3.11.0", "name": "None with Python 3.11"}
-    ]
-    (made / "pack.json").write_text(json.dumps(about))
-    sums = pack.read_sums(made / "SHA256SUMS") | {"pack.json": pack.sha256(made / "pack.json")}
-    pack.write_sums(made / "SHA256SUMS", sums)
-    assert "the pack is for: None with Python 3.11" in refused(made, tmp_path / "target")
+    assert f"{added}: is not part of this pack" in refused(made, target)
+    added.unlink()
+    asked = (made / "requirements.txt").read_text()
+    sign(made, "requirements.txt", "absent==1.0\n")  # more than the pack holds, as after an edit by hand
+    done = install(made, target)
+    assert done.returncode == 1 and "absent==1.0" in done.stderr and not target.exists()
+    sign(made, "requirements.txt", asked)
+    other = {"system": "none", "machine": "none", "python": "3.11", "oldest": "3.11.0", "name": "None with Python 3.11"}
+    sign(made, "pack.json", json.dumps(json.loads((made / "pack.json").read_text()) | {"made_for": [other]}))
+    assert "the pack is for: None with Python 3.11" in refused(made, target)
+    (made / "SHA256SUMS").unlink()
+    assert "SHA256SUMS: missing. This pack is not whole" in refused(made, target)
 
 
 def test_a_python_that_is_too_old_is_refused(checkout, html, tmp_path):
@@ -277,46 +266,35 @@ def test_a_python_that_is_too_old_is_refused(checkout, html, tmp_path):
     assert f"with Python {platform.python_version()}" in line and f"({python}.99 or newer)" in line
 
 
-def test_a_failing_step_leaves_nothing(made, tmp_path):
-    """A lock that asks for more than the pack holds, as after an edit by hand."""
-    (made / "requirements.txt").write_text("absent==1.0\n")
-    sums = pack.read_sums(made / "SHA256SUMS") | {"requirements.txt": pack.sha256(made / "requirements.txt")}
-    pack.write_sums(made / "SHA256SUMS", sums)
-    done = install(made, tmp_path / "target")
-    assert done.returncode == 1 and "absent==1.0" in done.stderr and not (tmp_path / "target").exists()
-
-
-def test_nothing_is_fetched_twice(made, checkout, html, monkeypatch):
-    monkeypatch.setattr(pack.Wheels, "_fetch", None)
-    (made / "wheels" / TINY).unlink()
-    again = pack.write(html=html, source=checkout)
-    assert (again / "wheels" / TINY).is_file()
-
-
-def test_a_wheel_that_changed_since_is_fetched_again(made, checkout, index, html):
+def test_what_was_fetched_is_kept_unless_it_changed_since(made, checkout, index, html, monkeypatch):
     wheel = checkout / "_build" / "pack-cache" / "wheels" / TINY
+    with monkeypatch.context() as patch:
+        patch.setattr(pack.subprocess, "run", None)
+        (made / "wheels" / TINY).unlink()
+        assert (pack.write(html=html, source=checkout) / "wheels" / TINY).is_file()
     change(wheel)
     again = pack.write(html=html, source=checkout)
-    good = (index / TINY).read_bytes()
-    assert wheel.read_bytes() == good == (again / "wheels" / TINY).read_bytes()
+    assert wheel.read_bytes() == (index / TINY).read_bytes() == (again / "wheels" / TINY).read_bytes()
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["new", "again"])
 def test_a_stopped_run_leaves_no_pack(before, checkout, html, monkeypatch, tmp_path):
     target = tmp_path / "stick" / "pack"
-    if before:
-        pack.write(target, html=html, source=checkout)
-    old = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
-    assert bool(old) == before
+
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
 
     def stop(*_):
         raise KeyboardInterrupt
 
+    if before:
+        pack.write(target, html=html, source=checkout)
+    old = content()
+    assert bool(old) == before
     monkeypatch.setattr(pack, "write_installer", stop)
     with pytest.raises(KeyboardInterrupt):
         pack.write(target, html=html, source=checkout)
-    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == old
-    assert [path.name for path in target.parent.iterdir()] == ["pack"] * before
+    assert content() == old and [path.name for path in target.parent.iterdir()] == ["pack"] * before
 
 
 def test_a_stop_while_fetching_keeps_what_came(checkout, index, html, monkeypatch):
@@ -324,15 +302,15 @@ def test_a_stop_while_fetching_keeps_what_came(checkout, index, html, monkeypatc
         write_wheel(index, f"{name}-py3-none-any.whl")
     (checkout / "requirements.lock").write_text("small==2.0\nmore==1.0\n")
     monkeypatch.setattr(pack, "AT_ONCE", 1)
-    real, asked = pack.Wheels._fetch, []
+    run, asked = subprocess.run, []
 
-    def one_then_stop(self, requirements, *rest):
-        asked.extend(requirements)
+    def one_then_stop(command, **options):
+        asked.append(command[-1])
         if len(asked) == 2:
             raise KeyboardInterrupt
-        real(self, requirements, *rest)
+        return run(command, **options)
 
-    monkeypatch.setattr(pack.Wheels, "_fetch", one_then_stop)
+    monkeypatch.setattr(pack.subprocess, "run", one_then_stop)
     with pytest.raises(KeyboardInterrupt):
         pack.write(html=html, source=checkout)
     assert not (checkout / "_build" / "pack").exists()
@@ -375,60 +353,45 @@ def test_a_folder_with_something_else_is_left_alone(checkout, html, tmp_path, mo
         pack.write("/", html=html, source=checkout)
 
 
-class TestPyTorch:
+@pytest.mark.parametrize(
+    ("version", "computer", "cpu", "brings"),
+    [
+        ("1.0", "linux-3.12", False, ["nvidia-cublas", "triton"]),
+        ("1.0+cpu", "linux-3.12", False, []),
+        ("1.0+cpu", "linux-3.12", True, []),
+        ("1.0", "windows-3.12", True, []),  # needs no such choice
+    ],
+)
+def test_only_pytorchs_build_for_gpus_brings_their_libraries(
+    version, computer, cpu, brings, tmp_path, index, kept, capsys
+):
     """On Linux pip's usual PyTorch is for GPUs; a package index for the CPU has versions such as 1.0+cpu."""
+    lines, wheels = gather(tmp_path, index, kept, version, cpu, computer)
+    assert lines == ["torch", "torchaudio", *brings, "tiny"]
+    assert {f"torch-{version}", f"torchaudio-{version}", "tiny-1.0"} < wheels
+    assert {f"{name.replace('-', '_')}-1.0" for name in brings} == wheels & {"nvidia_cublas-1.0", "triton-1.0"}
+    assert ("add --cpu" in capsys.readouterr().out) == bool(brings)
 
-    LINUX = pack.Computer.named("linux-3.12")
-    LOCK = "torch==1.0\ntorchaudio==1.0\nnvidia-cublas==1.0 ; sys_platform == 'linux'\ntriton==1.0 ; sys_platform == 'linux'\ntiny==1.0\n"
 
-    def gather(self, tmp_path, index, kept, version, cpu=False, computer=LINUX):
-        for name in ("torch", "torchaudio"):
-            write_wheel(index, f"{name}-{version}-py3-none-any.whl")
-        for name in ("nvidia_cublas", "triton"):
-            write_wheel(index, f"{name}-1.0-py3-none-any.whl")
-        (tmp_path / "lock").write_text(self.LOCK)
-        if not (tmp_path / "wheels").is_dir():
-            shutil.copytree(kept, tmp_path / "wheels")
-        lines, wheels = pack.gather(tmp_path / "lock", [computer], cpu, pack.Wheels(tmp_path / "wheels"))
-        return [line.name for line in lines], {path.name.split("-py3")[0] for path in wheels}
+def test_cpu_needs_that_build_also_after_a_pack_for_gpus(tmp_path, index, kept):
+    gather(tmp_path, index, kept, "1.0")
+    with pytest.raises(CourseError, match=r"torch==1\.0\+cpu"):
+        gather(tmp_path, index, kept, "1.0", cpu=True)
+    lines, wheels = gather(tmp_path, index, kept, "1.0+cpu", cpu=True)
+    assert "triton" not in lines and "torch-1.0+cpu" in wheels and "torch-1.0" not in wheels
 
-    def test_the_build_for_gpus_brings_its_libraries(self, tmp_path, index, kept, capsys):
-        lines, wheels = self.gather(tmp_path, index, kept, "1.0")
-        assert lines == ["torch", "torchaudio", "nvidia-cublas", "triton", "tiny"]
-        assert {"torch-1.0", "nvidia_cublas-1.0", "triton-1.0"} <= wheels
-        assert "add --cpu" in capsys.readouterr().out
 
-    @pytest.mark.parametrize("cpu", [False, True])
-    def test_the_build_for_cpus_does_not(self, cpu, tmp_path, index, kept):
-        lines, wheels = self.gather(tmp_path, index, kept, "1.0+cpu", cpu)
-        assert lines == ["torch", "torchaudio", "tiny"]
-        assert {"torch-1.0+cpu", "torchaudio-1.0+cpu", "tiny-1.0"} < wheels and not {"triton-1.0"} & wheels
-
-    def test_cpu_is_not_to_be_had(self, tmp_path, index, kept):
-        with pytest.raises(CourseError, match=r"torch==1\.0\+cpu"):
-            self.gather(tmp_path, index, kept, "1.0", cpu=True)
-
-    def test_cpu_after_a_pack_for_gpus(self, tmp_path, index, kept):
-        self.gather(tmp_path, index, kept, "1.0")
-        lines, wheels = self.gather(tmp_path, index, kept, "1.0+cpu", cpu=True)
-        assert "triton" not in lines and "torch-1.0+cpu" in wheels and "torch-1.0" not in wheels
-
-    def test_windows_needs_no_such_choice(self, tmp_path, index, kept):
-        lines, wheels = self.gather(tmp_path, index, kept, "1.0", True, pack.Computer.named("windows-3.12"))
-        assert lines == ["torch", "torchaudio", "tiny"] and "torch-1.0" in wheels
-
-    def test_the_installer_takes_the_build_for_cpus(self, checkout, index, html, tmp_path):
-        (checkout / "requirements.lock").write_text(self.LOCK)
-        write_wheel(index, "torch-1.0+cpu-py3-none-any.whl", "kind = 'cpu'\n")
-        write_wheel(index, "torchaudio-1.0+cpu-py3-none-any.whl", requires="Requires-Dist: torch==1.0\n")
-        done = install(pack.write(html=html, source=checkout), tmp_path / "target")
-        assert done.returncode == 0, done.stderr
-        said = subprocess.run(
-            [tmp_path / "target/.venv/bin/python", "-I", "-c", "import torch; print(torch.kind)"],
-            capture_output=True,
-            text=True,
-        )
-        assert said.stdout == "cpu\n"
+def gather(tmp_path: Path, index: Path, kept: Path, version: str, cpu=False, computer: str = "linux-3.12"):
+    """The names that `pack.gather` chooses where the index has such a PyTorch, and those of its wheels."""
+    torch = [f"{name}-{version}" for name in ("torch", "torchaudio")]
+    for name in (*torch, "nvidia_cublas-1.0", "triton-1.0"):
+        write_wheel(index, f"{name}-py3-none-any.whl")
+    (tmp_path / "lock").write_text(LOCK)
+    if not (tmp_path / "wheels").is_dir():
+        shutil.copytree(kept, tmp_path / "wheels")
+    wheels = pack.Wheels(tmp_path / "wheels")
+    lines, paths = pack.gather(tmp_path / "lock", [pack.Computer.named(computer)], cpu, wheels)
+    return [line.name for line in lines], {path.name.split("-py3")[0] for path in paths}
 
 
 def test_wheels_for_other_computers(tmp_path, index):
@@ -445,26 +408,23 @@ def test_wheels_for_other_computers(tmp_path, index):
         assert [path.name for path in wheels.get([Requirement("built==3.0")], pack.Computer.named(name))] == [
             f"built-3.0-{tag}.whl"
         ]
-
-
-def test_a_computer_that_nobody_knows():
     with pytest.raises(CourseError, match=r"windows-3\.12"):
         pack.Computer.named("amiga-3.12")
 
 
-def test_recordings_that_are_not_whole_stop_it(checkout, html, speech, monkeypatch, tmp_path):
-    shared = tmp_path / "shared"
-    (shared / "fsdd" / "recordings").mkdir(parents=True)
-    shutil.copy(speech / "s01" / "7_s01_0.wav", shared / "fsdd" / "recordings" / "7_jackson_0.wav")
-    monkeypatch.setenv("SPOKENDIGITS_DATA", str(shared))
-    with pytest.raises(CourseError, match=r"2999 file.* missing.*spokendigits fetch fsdd"):
-        pack.write(html=html, source=checkout)
-
-
-def test_fsdd_is_taken_along(checkout, html, fsdd_root, monkeypatch):
+def test_recordings_of_people_are_taken_along_if_they_are_whole(
+    checkout, html, fsdd_root, speech, monkeypatch, tmp_path
+):
     monkeypatch.setenv("SPOKENDIGITS_DATA", str(fsdd_root.parent))
     made = pack.write(html=html, source=checkout)
     assert len(corpora.read("fsdd", made / "data" / "fsdd")) == 3000
     assert not corpora.verify("fsdd", made / "data" / "fsdd")
     licences = (made / "data" / "LICENCES.txt").read_text()
     assert "CC BY-SA 4.0" in licences and "creativecommons.org/licenses/by-sa/4.0" in licences
+
+    shared = tmp_path / "shared"
+    (shared / "fsdd" / "recordings").mkdir(parents=True)
+    shutil.copy(speech / "s01" / "7_s01_0.wav", shared / "fsdd" / "recordings" / "7_jackson_0.wav")
+    monkeypatch.setenv("SPOKENDIGITS_DATA", str(shared))
+    with pytest.raises(CourseError, match=r"2999 file.* missing.*spokendigits fetch fsdd"):
+        pack.write(html=html, source=checkout)

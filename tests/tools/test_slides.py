@@ -1,11 +1,11 @@
 """The slides: all that a teacher needs of each notebook, no solution, and nothing that overflows a screen."""
 
 import re
-import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
+from browsing import PROGRAM, QUIET
 from bs4 import BeautifulSoup
 
 from spokendigits.errors import CourseError
@@ -50,19 +50,18 @@ def decks(made) -> dict[str, BeautifulSoup]:
 @pytest.fixture(scope="module")
 def chromium():
     playwright = pytest.importorskip("playwright.sync_api")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
+    if PROGRAM is None:
         pytest.skip("no Chromium here: with one installed, every slide is shown and measured")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+        browser = started.chromium.launch(executable_path=PROGRAM, args=QUIET)
         yield browser
         browser.close()
 
 
-def notebook(name: str):
-    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+def cells(name: str) -> list:
+    """A notebook's cells, and of each whether no slide shows it."""
+    found = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
+    return [(cell, bool(HIDDEN & set(cell.metadata.get("tags", [])))) for cell in found]
 
 
 def plain(text: str) -> str:
@@ -71,82 +70,48 @@ def plain(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_heading_has_its_slide_in_order(decks, name):
-    asked = [
-        heading
-        for cell in notebook(name).cells
-        if cell.cell_type == "markdown"
-        for heading in re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE)
-    ]
-    shown = [slide.find(["h1", "h2", "h3"]).get_text() for slide in decks[name].select(SLIDES)]
-    assert list(dict.fromkeys(plain(one) for one in shown if not re.match(r"\d\. ", one))) == [
-        plain(one) for one in asked
-    ]
-    assert sum(heading.startswith("Exercise") for heading in asked) == len(decks[name].select("section.exercise")) > 0
+def test_every_heading_text_figure_and_player_is_there_and_no_solution(decks, name):
+    deck, said = decks[name], decks[name].get_text()
+    texts = [cell.source for cell, _ in cells(name) if cell.cell_type == "markdown"]
+    asked = [heading for source in texts for heading in re.findall(r"^#+ (.+)$", source, re.MULTILINE)]
+    shown = [slide.find(["h1", "h2", "h3"]).get_text() for slide in deck.select(SLIDES)]
+    in_order = list(dict.fromkeys(plain(heading) for heading in shown if not re.match(r"\d\. ", heading)))
+    assert in_order == [plain(heading) for heading in asked]
+    assert sum(heading.startswith("Exercise") for heading in asked) == len(deck.select("section.exercise")) > 0
 
+    elsewhere = "\n".join(cell.source for cell, hidden in cells(name) if not hidden)
+    lines = [line.strip() for cell, hidden in cells(name) if hidden for line in cell.source.splitlines()]
+    secret = [line for line in lines if len(line) > 12 and line not in elsewhere]
+    assert len(secret) > 10 and [line for line in secret if line in said] == []
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_solution_and_no_setup_is_in_a_deck(decks, name):
-    cells = notebook(name).cells
-    tags = [set(cell.metadata.get("tags", [])) for cell in cells]
-    others = "\n".join(cell.source for cell, own in zip(cells, tags, strict=True) if not own & HIDDEN)
-    text = decks[name].get_text()
-    hidden = [
-        line.strip()
-        for cell, own in zip(cells, tags, strict=True)
-        if own & HIDDEN
-        for line in cell.source.splitlines()
-        if len(line.strip()) > 12 and line.strip() not in others
-    ]
-    assert len(hidden) > 10 and [line for line in hidden if line in text] == []
+    lines = [line.strip() for source in texts if "<div" not in source for line in source.splitlines()]
+    lines = [re.sub(r"^(#+|[-*]|\d+\.) +|^\*Hint:\*", "", line) for line in lines]
+    sentences = [plain(sentence) for line in lines for sentence in slides.sentences(line)]
+    on_slides = plain(deck.select_one(".slides").get_text())
+    assert len(sentences) > 50 and [sentence for sentence in sentences if sentence not in on_slides] == []
 
-
-@pytest.mark.parametrize("name", NAMES)
-def test_what_the_text_says_is_on_a_slide_or_in_its_notes(decks, name):
-    said = plain(decks[name].select_one(".slides").get_text())
-    cells = [cell.source for cell in notebook(name).cells if cell.cell_type == "markdown" and "<div" not in cell.source]
-    lines = [
-        re.sub(r"^(#+|[-*]|\d+\.) +|^\*Hint:\*", "", line.strip()) for source in cells for line in source.splitlines()
-    ]
-    sentences = [plain(one) for line in lines for one in slides.sentences(line)]
-    assert len(sentences) > 50 and [one for one in sentences if one not in said] == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_figure_and_player_of_the_notebook_is_there_once_and_described(decks, name):
-    outputs = [
-        output.data
-        for cell in notebook(name).cells
-        if cell.cell_type == "code" and not HIDDEN & set(cell.metadata.get("tags", []))
-        for output in cell.outputs
-        if "data" in output
-    ]
-    pictures = sum("image/png" in data for data in outputs)
-    assert len(decks[name].select("section > figure > img")) == pictures
-    assert all(len(image.get("alt", "")) > 20 for image in decks[name].select("img"))
-    players = sum(data.get("text/html", "").count("<audio") for data in outputs if "image/png" not in data)
-    assert len(decks[name].select("audio")) == players
+    outputs = [output for cell, hidden in cells(name) if not hidden for output in cell.get("outputs", [])]
+    shown = [output.data for output in outputs if "data" in output]
+    assert len(deck.select("section > figure > img")) == sum("image/png" in data for data in shown)
+    assert all(len(image.get("alt", "")) > 20 for image in deck.select("img"))
+    players = sum(data.get("text/html", "").count("<audio") for data in shown if "image/png" not in data)
+    assert len(deck.select("audio")) == players
 
 
 def test_a_guess_is_asked_before_its_answer(decks):
-    asked = [one for deck in decks.values() for one in deck.select("section:not(.exercise) > p.ask")]
+    asked = [guess for deck in decks.values() for guess in deck.select("section:not(.exercise) > p.ask")]
     assert len(asked) > 4
-    for one in asked:
-        assert [
-            other.name for other in one.find_next_siblings() if other.name in ("figure", "pre", "table", "div")
-        ] == []
+    assert [guess for guess in asked if guess.find_next_siblings(["figure", "pre", "table", "div"])] == []
 
 
 def test_answers_of_quizzes_are_folded_and_all_there(decks):
     for name, deck in decks.items():
-        sources = "".join(cell.source for cell in notebook(name).cells)
+        sources = "".join(cell.source for cell, _ in cells(name))
         answers = deck.select("section.question details.answer")
         assert len(answers) == sources.count('<details class="answer') > 10
         assert not any(answer.has_attr("open") for answer in answers)
-        assert all(
-            len({one["name"] for one in slide.select("details.answer")}) == 1
-            for slide in deck.select("section.question")
-        )
+        for slide in deck.select("section.question"):
+            assert len({answer["name"] for answer in slide.select("details.answer")}) == 1, "one is open at a time"
 
 
 def test_nothing_comes_from_another_host(made, decks):

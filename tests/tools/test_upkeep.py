@@ -2,13 +2,11 @@
 
 import contextlib
 import datetime
-import http.server
 import json
 import re
 import socket
 import stat
 import sys
-import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,20 +15,20 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from pybtex.database import parse_file
+from serving import Server
 from spellchecker import SpellChecker
 
 from spokendigits.errors import CourseError
-from tools import links, prose, stale, terms
+from tools import links, prose, reading, stale, terms
 
 ROOT = Path(__file__).resolve().parents[2]
-WORDS = Path(__file__).resolve().parents[1] / "words.txt"
 # A word on its own: no part of a name such as make_clips, np.load, split(), epochs=3 or wav2vec.
 WORD = re.compile(r"(?<![\w.])[^\W\d_]+(?:['’][^\W\d_]+)*(?![\w(=]|\.\w)")
 REFERENCES = parse_file(ROOT / "book/references.bib").entries
 
 
 def own_words() -> list[str]:
-    lines = WORDS.read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "tests/words.txt").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -59,20 +57,14 @@ def misspelt(texts, dictionary: SpellChecker) -> list[str]:
     return lines
 
 
-def test_every_word_is_in_the_dictionary(dictionary):
+def test_every_word_is_in_the_dictionary_or_in_words_txt_which_is_sorted_and_has_no_others(dictionary):
     lines = misspelt(prose.texts(), dictionary)
-    assert not lines, "\n".join(
-        [*lines, "If a word is right, add it to tests/words.txt, in its place of the alphabet."]
-    )
-
-
-def test_the_projects_own_words_are_sorted_and_needed():
+    hint = "If a word is right, add it to tests/words.txt, in its place of the alphabet."
+    assert not lines, "\n".join([*lines, hint])
     words = own_words()
     assert words == sorted(set(words), key=str.lower)
-    unknown = SpellChecker().unknown(words)
-    assert [word for word in words if word.lower() not in unknown] == [], (
-        "the dictionary has them: take them out of tests/words.txt"
-    )
+    known = {word.lower() for word in words} - SpellChecker().unknown(words)
+    assert known == set(), "the dictionary has them: take them out of tests/words.txt"
 
 
 def test_a_planted_mistake_is_found_where_it_stands(dictionary, tmp_path):
@@ -83,12 +75,8 @@ def test_a_planted_mistake_is_found_where_it_stands(dictionary, tmp_path):
     figure = nbformat.v4.new_code_cell("draw()  # a grah of it", outputs=[drawn])
     nbformat.write(nbformat.v4.new_notebook(cells=[cell, figure]), tmp_path / "a.ipynb")
     (tmp_path / "a.py").write_text(code)
-    texts = [
-        ("a.md", 1, prose.prose(page)),
-        *prose.of_notebook(tmp_path / "a.ipynb"),
-        *prose.of_code(tmp_path / "a.py"),
-    ]
-    found = misspelt(texts, dictionary)
+    texts = [*prose.of_notebook(tmp_path / "a.ipynb"), *prose.of_code(tmp_path / "a.py")]
+    found = misspelt([("a.md", 1, prose.prose(page)), *texts], dictionary)
     assert [re.fullmatch(r"(.+): '(\w+)' is in no dictionary\..*", line).groups() for line in found] == [
         ("a.py, line 4", "coment"),
         ("a.ipynb, cell 1, line 1", "grah"),
@@ -118,42 +106,22 @@ def test_links_elsewhere_are_well_formed_safe_and_written_in_one_way():
     assert several == [], "one page, one address"
 
 
-class Site(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200 if self.path == "/good" else 404)
-        self.end_headers()
-
-    do_HEAD = do_GET
-
-    def log_message(self, *arguments):
-        pass
-
-
 def test_asking_the_links_gives_one_line_for_each_broken_one(monkeypatch, capsys):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    found = {f"{address}/good": ["README.md"], f"{address}/gone": ["book/b.md", "book/a.md"]}
-    with socket.socket() as closed:  # a port at which nobody listens
-        closed.bind(("127.0.0.1", 0))
-        found[f"http://127.0.0.1:{closed.getsockname()[1]}/"] = ["README.md"]
-        try:
-            lines = links.broken(found)
-        finally:
-            server.shutdown()
-            server.server_close()
+    with Server() as server, socket.socket() as closed:
+        server.files["/good"] = b"here"
+        closed.bind(("127.0.0.1", 0))  # a port at which nobody listens
+        places = {f"{server.url}/good": ["README.md"], f"{server.url}/gone": ["book/b.md", "book/a.md"]}
+        places[f"http://127.0.0.1:{closed.getsockname()[1]}/"] = ["README.md"]
+        lines = links.broken(places)
     assert len(lines) == 2 and lines[0].startswith("README.md: http") and lines[0].endswith("/: no answer")
-    assert lines[1].startswith(f"book/a.md, book/b.md: {address}/gone: 404")
-    monkeypatch.setattr(links, "links", lambda: found)
-    for given, said in (
-        ([], "All 3"),
-        (lines, "2 of 3 links did not answer"),
-        ([*lines, lines[0]], "is there a network"),
-    ):
-        monkeypatch.setattr(links, "broken", lambda found, given=given: given)
-        with contextlib.suppress(CourseError) if not given else pytest.raises(CourseError, match=said):
+    assert lines[1].startswith(f"book/a.md, book/b.md: {server.url}/gone: 404")
+    monkeypatch.setattr(links, "links", lambda: places)
+    silent = [*lines, lines[0]]
+    for answers, said in (([], "All 3"), (lines, "2 of 3 links did not answer"), (silent, "is there a network")):
+        monkeypatch.setattr(links, "broken", lambda places, answers=answers: answers)
+        with contextlib.suppress(CourseError) if not answers else pytest.raises(CourseError, match=said):
             links.main()
-        assert given or said in capsys.readouterr().out
+        assert answers or said in capsys.readouterr().out
 
 
 def test_the_links_of_a_notebook_lead_to_files_of_the_repository():
@@ -168,10 +136,7 @@ def test_the_links_of_a_notebook_lead_to_files_of_the_repository():
     assert followed >= 6
 
 
-LINKED = terms.pages()
-
-
-@pytest.mark.parametrize("path", LINKED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", terms.pages(), ids=lambda path: path.stem)
 def test_a_term_is_linked_to_the_glossary_where_it_first_appears(path):
     lines = terms.unlinked(path)
     hint = f"`python -m tools.terms {prose.name(path)}` links them. An everyday use of a word? See FORMS in tools/terms.py."
@@ -184,12 +149,8 @@ def test_terms_are_linked_once_where_a_reader_meets_them_first(tmp_path):
         '# The corpus\n\nSay "clips", `clips` and [clips](a.md). Clips of a log-mel spectrogram, of a hopper, clips.\n\n'
         "| epoch | hop |\n|---|---|\n| corpora | hop |\n\nA {term}`BCE <binary cross-entropy>`, binary cross-entropy.\n"
     )
-    assert [line.rpartition(": ")[2] for line in terms.unlinked(page)] == [
-        "'Clips'",
-        "'log-mel spectrogram'",
-        "'corpora'",
-        "'hop'",
-    ]
+    unlinked = [line.rpartition(": ")[2] for line in terms.unlinked(page)]
+    assert unlinked == ["'Clips'", "'log-mel spectrogram'", "'corpora'", "'hop'"]
     assert terms.link(page) == 4
     assert page.read_text() == (
         '# The corpus\n\nSay "clips", `clips` and [clips](a.md). {term}`Clips <clip>` of a {term}`log-mel spectrogram`, of a '
@@ -289,16 +250,13 @@ else:
     open(target, "w").write("""{lock}""")
 '''
 OUTDATED = [
-    {"name": "jupyter-book", "version": "1.0.4.post1", "latest_version": "2.1.7", "latest_filetype": "wheel"},
-    {"name": "docutils", "version": "0.21.2", "latest_version": "0.99", "latest_filetype": "wheel"},
-    {"name": "tqdm", "version": "4.70.0", "latest_version": "4.70.1", "latest_filetype": "wheel"},
-    {"name": "pip", "version": "23.2.1", "latest_version": "26.3", "latest_filetype": "wheel"},
-]
+    {"name": name, "version": version, "latest_version": newest}
+    for name, version, newest in (
+        ("jupyter-book", "1.0.4.post1", "2.1.7"), ("docutils", "0.21.2", "0.99"), ("tqdm", "4.70.0", "4.70.1"),
+        ("pip", "23.2.1", "26.3"),
+    )
+]  # fmt: skip
 PYLOCK = """
-lock-version = "1.0"
-created-by = "uv"
-requires-python = ">=3.11.7"
-
 [[packages]]
 name = "docutils"
 version = "0.21.2"
@@ -334,7 +292,7 @@ def stand_in(tmp_path):
     return make
 
 
-def test_the_report_says_how_old_each_pin_is_and_what_holds_it(stand_in, tmp_path):
+def test_the_report_says_how_old_each_pin_is_and_what_holds_it(stand_in, tmp_path, monkeypatch, capsys):
     rows = stale.report(tmp_path, stand_in(fails=False), datetime.date(2026, 4, 23))
     assert [list(row.values())[:4] for row in rows] == [
         ["docutils", "0.21.2", "0.99", "24 months"],
@@ -342,17 +300,23 @@ def test_the_report_says_how_old_each_pin_is_and_what_holds_it(stand_in, tmp_pat
     ], "tqdm's pin is the newest, pip is no pin"
     assert re.search(r"\bmyst-parser needs .*<0\.", rows[0]["held by"])
     assert re.fullmatch(r"pyproject\.toml: .*<2.* \(It is another program\.\)", rows[1]["held by"])
-
-
-def test_the_report_is_a_table_with_a_reminder(stand_in, tmp_path, monkeypatch, capsys):
-    rows = stale.report(tmp_path, stand_in(fails=False))
     monkeypatch.setattr(stale, "report", lambda: rows)
     stale.main()
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].split() == ["package", "pinned", "newest", "age", "held", "by"] and said[2].startswith(
-        "jupyter-book "
+    heads, _, second, *rest = capsys.readouterr().out.splitlines()
+    assert heads.split() == ["package", "pinned", "newest", "age", "held", "by"] and second.startswith("jupyter-book ")
+    assert "2 pins of this system" in rest[1] and "uv pip compile" in "".join(rest)
+
+
+def test_code_takes_as_long_as_its_statements(tmp_path):
+    (tmp_path / "a.py").write_text(
+        '"""A module."""\n\nimport re  # a comment\n\n\ndef f(x):\n    """Says it."""\n    return (\n        x\n    )\n'
     )
-    assert "2 pins of this system" in said[4] and "uv pip compile" in "".join(said)
+    new = nbformat.v4
+    hidden = new.new_code_cell("x = 1; y = 2", metadata={"tags": ["hide-cell", "solution"]})
+    nbformat.write(new.new_notebook(cells=[hidden, new.new_markdown_cell("word " * 100)]), tmp_path / "a.ipynb")
+    minutes = [reading.code_minutes([tmp_path / name]) for name in ("a.py", "a.ipynb")]
+    assert minutes == pytest.approx([5 * 7.2 / 60, 2 * 7.2 / 60])
+    assert reading.code_minutes(tmp_path.iterdir()) == pytest.approx(sum(minutes))
 
 
 def test_without_a_network_the_report_is_one_line_that_names_no_host(stand_in, tmp_path):
