@@ -41,10 +41,12 @@ class Check(NamedTuple):
 
 
 def _python() -> Iterator[Check]:
-    good = sys.version_info[:2] in PYTHONS
-    wanted = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-    advice = "" if good else f". Make an environment with Python {wanted}, then install the course in it"
-    yield Check(OK if good else FAIL, "Python", f"{platform.python_version()}{advice}")
+    version, wanted = platform.python_version(), " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+    if sys.version_info[:2] in PYTHONS:
+        yield Check(OK, "Python", version)
+    else:
+        advice = f"Make an environment with Python {wanted}, then install the course in it"
+        yield Check(FAIL, "Python", f"{version}. {advice}")
 
 
 def _packages() -> Iterator[Check]:
@@ -100,10 +102,9 @@ def _espeak() -> Iterator[Check]:
     from spokendigits.corpora import espeak, synthetic
 
     voice = synthetic.SPEAKERS[0]
+    words = synthetic.utterances(voice, takes=1, seed=0)[:1]
     with tempfile.TemporaryDirectory() as folder:
-        job = espeak.Job(
-            voice.name, voice.accent, voice.variant, folder, synthetic.utterances(voice, takes=1, seed=0)[:1]
-        )
+        job = espeak.Job(voice.name, voice.accent, voice.variant, folder, words)
         list(espeak.speak_all([job], 1))  # in a process of its own, so that this one has never spoken
     yield Check(OK, "espeak-ng", f"{espeak.version()} speaks")
 
@@ -112,9 +113,9 @@ def _gpu() -> Iterator[Check]:
     import torch
 
     if torch.cuda.is_available():
-        device = torch.cuda.get_device_properties(0)
-        bf16 = "with" if has_bf16(torch.device("cuda")) else "without"
-        yield Check(OK, "GPU", f"{device.name}, {device.total_memory / 1e9:.0f} GB, {bf16} bf16")
+        device, bf16 = torch.cuda.get_device_properties(0), has_bf16(torch.device("cuda"))
+        memory = f"{device.total_memory / 1e9:.0f} GB, {'with' if bf16 else 'without'} bf16"
+        yield Check(OK, "GPU", f"{device.name}, {memory}")
     else:
         bf16 = "has fast bf16" if has_bf16(torch.device("cpu")) else "has no fast bf16"
         yield Check(WARN, "GPU", f"none. The CPU is used, which {bf16}. The fast lane is made for this")

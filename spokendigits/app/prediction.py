@@ -276,7 +276,7 @@ def find_digits(
         if done and first:
             tqdm.write(f"continuing {out} after {done:,} recordings", file=sys.stderr)
         while batch := list(itertools.islice(files, 1 if count == 1 else ROUND * count)):
-            answers = [(place, *_answer(batch[place], model)) for place in range(index, len(batch), count)]
+            answers = [(place, *_try_to_read(batch[place], model)) for place in range(index, len(batch), count)]
             if count > 1:
                 from accelerate.utils import gather_object
 
@@ -299,7 +299,7 @@ def _world(model_path: Path | str):
     return processes()
 
 
-def _answer(path: str, model: Model) -> tuple[list[Spoken], str | None]:
+def _try_to_read(path: str, model: Model) -> tuple[list[Spoken], str | None]:
     try:
         return read(path, model), None
     except CourseError as error:
@@ -323,14 +323,13 @@ def _tell(path: str, words: list[Spoken], problem: str | None, bar: tqdm) -> Non
 def _rows(path: str, words: list[Spoken], problem: str | None) -> str:
     """A recording's rows of the table."""
     rows = [
-        [path, f"{word.start:.3f}", f"{word.end:.3f}", word.said, f"{word.probability:.6f}", f"{word.score:.4f}"]
-        + [f"{chance:.6f}" for chance in word.probabilities]
+        [path, f"{word.start:.3f}", f"{word.end:.3f}", word.said]
+        + [f"{word.probability:.6f}", f"{word.score:.4f}", *(f"{chance:.6f}" for chance in word.probabilities)]
         for word in words
     ]
-    if not rows:
-        rows = [[path, "", "", NO_SPEECH if problem is None else UNREADABLE, *[""] * (len(COLUMNS) - 4)]]
+    nothing = [path, "", "", NO_SPEECH if problem is None else UNREADABLE, *[""] * (len(COLUMNS) - 4)]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(rows or [nothing])
     return text.getvalue()
 
 

@@ -8,6 +8,7 @@ from collections import namedtuple
 import pytest
 
 from spokendigits.app import doctor
+from spokendigits.app.doctor import FAIL, OK, WARN
 from spokendigits.corpora import espeak
 
 
@@ -15,17 +16,16 @@ from spokendigits.corpora import espeak
 def a_place_of_its_own(monkeypatch, tmp_path):
     """No corpora at hand, and no network: a proxy that refuses at once."""
     monkeypatch.setenv("SPOKENDIGITS_HOME", str(tmp_path))
-    monkeypatch.delenv("SPOKENDIGITS_DATA", raising=False)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
+    for name in ("SPOKENDIGITS_DATA", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def ask(monkeypatch, *names):
     """The answers to some of the questions."""
     monkeypatch.setattr(doctor, "QUESTIONS", {name: doctor.QUESTIONS[name] for name in names})
-    return doctor.checks()
+    return list(doctor.checks())
 
 
 def test_a_good_computer_is_ready(capsys):
@@ -49,11 +49,14 @@ def test_missing_and_old_packages(monkeypatch, capsys):
         return "0.1" if name == "timm" else real(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    found = {check.name: check for check in ask(monkeypatch, "packages")}
-    assert found["soxr"].status == doctor.FAIL and "missing. Run `pip install 'soxr>=" in found["soxr"].detail
-    assert found["timm"].status == doctor.FAIL and "0.1 does not fit. Run `pip install 'timm>=" in found["timm"].detail
-    assert found["papermill"].status == doctor.WARN and "spokendigits[course]" in found["papermill"].detail
-    assert found["numpy"].status == doctor.OK
+    answers = {answer.name: answer for answer in ask(monkeypatch, "packages")}
+    for name, status, advice in (
+        ("soxr", FAIL, "missing. Run `pip install 'soxr>="),
+        ("timm", FAIL, "0.1 does not fit. Run `pip install 'timm>="),
+        ("papermill", WARN, "spokendigits[course]"),
+        ("numpy", OK, ""),
+    ):
+        assert answers[name].status == status and advice in answers[name].detail
     assert doctor.report() == 1
     assert capsys.readouterr().out.splitlines()[-1] == "2 problem(s) to mend, marked FAIL."
 
@@ -68,74 +71,66 @@ def test_a_package_that_cannot_be_imported_is_an_answer(monkeypatch, package, qu
     monkeypatch.setitem(sys.modules, package, None)  # makes `import` raise
     monkeypatch.delattr("spokendigits.corpora", raising=False)
     (answer,) = ask(monkeypatch, question)
-    assert answer.status == doctor.FAIL and package.split(".")[0] in answer.detail
+    assert answer.status == FAIL and package.split(".")[0] in answer.detail
     assert "Run `pip install" in answer.detail and "\n" not in answer.detail
 
 
-def test_the_course_itself_not_installed(monkeypatch):
-    def requires(name):
-        raise importlib.metadata.PackageNotFoundError(name)
+def no_course(name):
+    raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(importlib.metadata, "requires", requires)
-    (answer,) = ask(monkeypatch, "packages")
-    assert answer.status == doctor.FAIL and "Run `pip install -e .`" in answer.detail
+
+def torn_apart(name):
+    raise RuntimeError("operator torchvision::nms does not exist\nand forty lines more")
+
+
+usage = namedtuple("usage", "total used free")
 
 
 @pytest.mark.parametrize(
-    ("version", "status"), [((3, 10, 4), doctor.FAIL), ((3, 11, 7), doctor.OK), ((3, 13, 0), doctor.FAIL)]
+    ("question", "target", "value", "status", "advice"),
+    [
+        ("packages", (importlib.metadata, "requires"), no_course, FAIL, "Run `pip install -e .`"),
+        ("Python", (sys, "version_info"), (3, 10, 4), FAIL, "Make an environment with Python 3.11 or 3.12"),
+        ("Python", (sys, "version_info"), (3, 11, 7), OK, "."),
+        ("Python", (sys, "version_info"), (3, 13, 0), FAIL, "Make an environment with Python 3.11 or 3.12"),
+        (
+            "torch, torchaudio, torchvision",
+            (doctor.importlib, "import_module"),
+            torn_apart,
+            FAIL,
+            "(operator torchvision::nms does not exist). Install all three again",
+        ),
+        ("disk", (shutil, "disk_usage"), lambda path: usage(10**12, 10**12, 10**9), FAIL, "1.0 GB free"),
+        ("disk", (doctor.os, "access"), lambda path, mode: False, FAIL, "Set SPOKENDIGITS_HOME"),
+    ],
 )
-def test_python(monkeypatch, version, status):
-    monkeypatch.setattr(sys, "version_info", version)
-    (answer,) = ask(monkeypatch, "Python")
-    assert answer.status == status
-    assert ("Make an environment with Python 3.11 or 3.12" in answer.detail) == (status == doctor.FAIL)
+def test_what_is_wrong_is_said_with_what_to_do(monkeypatch, question, target, value, status, advice):
+    monkeypatch.setattr(*target, value)
+    (answer,) = ask(monkeypatch, question)
+    assert answer.status == status and advice in answer.detail
+    assert ("Make an environment" in answer.detail) == (question == "Python" and status == FAIL)
 
 
-def test_torch_builds_that_do_not_match(monkeypatch):
-    def load(name):
-        raise RuntimeError("operator torchvision::nms does not exist\nand forty lines more")
-
-    monkeypatch.setattr(doctor.importlib, "import_module", load)
-    (answer,) = ask(monkeypatch, "torch, torchaudio, torchvision")
-    assert answer.status == doctor.FAIL
-    assert "(operator torchvision::nms does not exist). Install all three again" in answer.detail
-
-
-def test_audio_that_comes_back_changed(monkeypatch):
+def test_audio_that_comes_back_changed_and_a_voice_that_is_silent(monkeypatch, tmp_path):
     import soundfile
 
-    real = soundfile.read
+    real, dead = soundfile.read, tmp_path / "dead.py"
     monkeypatch.setattr(soundfile, "read", lambda *a, **k: (0.5 * real(*a, **k)[0], 22_050))
-    (answer,) = ask(monkeypatch, "audio")
-    assert answer.status == doctor.FAIL and "soundfile soxr" in answer.detail
-
-
-def test_espeak_that_is_silent(monkeypatch, tmp_path):
-    dead = tmp_path / "dead.py"
     dead.write_text("""print('{"error": "speaker s01: came out silent or broken."}')""")
     monkeypatch.setattr(espeak, "__file__", str(dead))
-    (answer,) = ask(monkeypatch, "espeak-ng")
-    assert answer == (doctor.FAIL, "espeak-ng", "speaker s01: came out silent or broken.")
-
-
-def test_full_disk_and_read_only_disk(monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, 10**9))
-    (answer,) = ask(monkeypatch, "disk")
-    assert answer.status == doctor.FAIL and "1.0 GB free" in answer.detail and "make room" in answer.detail
-    monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
-    (answer,) = ask(monkeypatch, "disk")
-    assert answer.status == doctor.FAIL and "Set SPOKENDIGITS_HOME" in answer.detail
+    audio, voice = ask(monkeypatch, "audio", "espeak-ng")
+    assert audio.status == FAIL and "soundfile soxr" in audio.detail
+    assert voice == (FAIL, "espeak-ng", "speaker s01: came out silent or broken.")
 
 
 def test_data_that_is_there_and_data_that_is_broken(monkeypatch, tmp_path, fsdd_root):
     (tmp_path / "data" / "synthetic").mkdir(parents=True)
     monkeypatch.setenv("SPOKENDIGITS_DATA", str(fsdd_root.parent))
     synthetic, voices, fsdd, audiomnist = ask(monkeypatch, "data")
-    assert voices == (doctor.OK, "data", "voices is not here yet: made when first needed")
-    assert synthetic.status == doctor.WARN and "no synthetic corpus here" in synthetic.detail
-    assert fsdd == (doctor.OK, "data", f"fsdd: 3,000 clips in {fsdd_root}")
-    assert audiomnist.status == doctor.WARN and "spokendigits fetch audiomnist" in audiomnist.detail
+    assert voices == (OK, "data", "voices is not here yet: made when first needed")
+    assert synthetic.status == WARN and "no synthetic corpus here" in synthetic.detail
+    assert fsdd == (OK, "data", f"fsdd: 3,000 clips in {fsdd_root}")
+    assert audiomnist.status == WARN and "spokendigits fetch audiomnist" in audiomnist.detail
 
 
 def test_a_question_that_breaks_does_not_stop_the_others(monkeypatch, capsys):

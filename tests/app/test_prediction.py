@@ -1,5 +1,6 @@
 """`spokendigits predict`: real digits in recordings of any kind are found and read, and a broken run goes on where it stopped."""
 
+import contextlib
 import csv
 import io
 import os
@@ -50,7 +51,7 @@ class Ear:
 
     def __init__(self, said):
         self.known = np.stack([self.spectrum(fit(audio, RATE)) for audio in said])
-        self.heard = 0
+        self.heard, self.last = 0, None
 
     def spectrum(self, clip: np.ndarray) -> np.ndarray:
         power = np.abs(np.fft.rfft(clip * 1.0))[50:3500] ** 2
@@ -59,7 +60,7 @@ class Ear:
 
     def __call__(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert clips.shape[1:] == (RATE,) and clips.dtype == np.float32 and len(clips) <= prediction.BATCH
-        self.heard += len(clips)
+        self.heard, self.last = self.heard + len(clips), clips
         alike = np.stack([self.spectrum(clip) for clip in clips]) @ self.known.T
         chances = np.exp(20 * alike)
         return chances / chances.sum(axis=1, keepdims=True), 10 * alike.max(axis=1)
@@ -72,12 +73,11 @@ def ear(said):
 
 @pytest.fixture
 def model(ear, monkeypatch):
-    """What `predict` gets for the model "ear.onnx"; without a threshold."""
-    made = Model(RECIPE, ear, None, "ear")
+    """What `find_digits` gets for the model "ear.onnx"; without a threshold."""
     monkeypatch.setattr(
         prediction, "load", lambda path, threshold=None, device=None: Model(RECIPE, ear, threshold, Path(path).stem)
     )
-    return made
+    return Model(RECIPE, ear, None, "ear")
 
 
 def spoken(said, digits: list[int], pause: float = 0.6, seed: int = 0) -> tuple[np.ndarray, list[tuple[float, float]]]:
@@ -126,54 +126,41 @@ def test_digits_are_read_from_recordings_of_any_kind(said, model, tmp_path, kind
     check(read(str(path), model), PI, places)
 
 
+def test_a_word_may_be_on_one_channel_alone(said, model, tmp_path):
+    audio, places = spoken(said, [6])
+    soundfile.write(tmp_path / "right.wav", np.stack([np.zeros_like(audio), audio], axis=1), RATE)
+    check(read(str(tmp_path / "right.wav"), model), [6], places)
+
+
 def test_a_minute_and_more_is_read_block_by_block(said, model, tmp_path, monkeypatch):
     """A recording's length does not matter, nor where blocks end: within words, too."""
     digits = PI * 5
     audio, places = spoken(said, digits, pause=0.7)
     assert len(audio) > 60 * RATE
     soundfile.write(tmp_path / "long.flac", soxr.resample(audio, RATE, 44_100), 44_100)
-    found = {}
+    once = None
     for block in (2**24, 3_001, 2**15):
         monkeypatch.setattr(prediction, "BLOCK", block)
-        found[block] = read(str(tmp_path / "long.flac"), model)
-        check(found[block], digits, places)
-    once, *others = found.values()
-    for other in others:
-        assert [word.start for word in other] == pytest.approx([word.start for word in once], abs=0.0101)
-        assert [word.score for word in other] == pytest.approx([word.score for word in once], abs=0.05)
+        words = read(str(tmp_path / "long.flac"), model)
+        check(words, digits, places)
+        once = once or words
+        assert [word.start for word in words] == pytest.approx([word.start for word in once], abs=0.0101)
+        assert [word.score for word in words] == pytest.approx([word.score for word in once], abs=0.05)
 
 
-def test_short_files_are_read_as_clips_are(said, model, tmp_path):
-    soundfile.write(tmp_path / "seven.wav", soxr.resample(np.pad(said[7], 4_000), RATE, 22_050), 22_050)
-    audio = read_audio(tmp_path / "seven.wav", RATE)
-    (word,) = vad.find_words(audio, RATE)
-    (found,) = read(str(tmp_path / "seven.wav"), model)
-    assert (found.start, found.end) == pytest.approx((word.start, word.end), abs=1e-3)
-    clip = fit(audio[round(word.start * RATE) : round(word.end * RATE)], RATE)
-    assert found.probabilities == pytest.approx(model.answer(clip[None])[0][0].tolist(), abs=2e-3)
-
-
-def test_a_long_word_has_its_loudest_second_read(said, ear, tmp_path):
-    given = []
-
-    def answer(clips):
-        given.append(clips)
-        return ear(clips)
-
-    audio = 0.3 * np.sin(np.arange(int(1.3 * RATE)) * np.linspace(0.02, 0.4, int(1.3 * RATE)))
-    audio[: RATE // 4] *= 0.1
-    soundfile.write(tmp_path / "long.wav", np.pad(audio, RATE), RATE, subtype="FLOAT")
-    (word,) = read(str(tmp_path / "long.wav"), Model(RECIPE, answer, None, ""))
-    assert word.digit is not None, "1.4 s may still be a digit"
-    cut = np.pad(audio, RATE)[round(word.start * RATE) : round(word.end * RATE)]
-    assert np.allclose(given[0][0], fit(cut, RATE), atol=1e-6)
-
-
-def test_only_the_loudness_of_all_channels_together_counts(said, model, tmp_path):
-    """A word may be on the second channel alone."""
-    audio, places = spoken(said, [6])
-    soundfile.write(tmp_path / "right.wav", np.stack([np.zeros_like(audio), audio], axis=1), RATE)
-    check(read(str(tmp_path / "right.wav"), model), [6], places)
+def test_a_network_hears_a_word_as_clips_are_made(said, ear, model, tmp_path):
+    """Of what is longer than a clip it hears the loudest part; 1.4 s may still be a digit."""
+    tone = 0.3 * np.sin(np.arange(int(1.3 * RATE)) * np.linspace(0.02, 0.4, int(1.3 * RATE)))
+    tone[: RATE // 4] *= 0.1
+    path = tmp_path / "word.wav"
+    for audio, rate in ((said[7], 22_050), (tone, RATE)):
+        soundfile.write(path, soxr.resample(np.pad(audio, RATE), RATE, rate), rate, subtype="FLOAT")
+        whole = read_audio(path, RATE)
+        (expected,), (word,) = vad.find_words(whole, RATE), read(str(path), model)
+        assert (word.start, word.end) == pytest.approx((expected.start, expected.end), abs=1e-3)
+        clip = fit(whole[round(word.start * RATE) : round(word.end * RATE)], RATE)
+        assert np.allclose(ear.last[0], clip, atol=1e-3) and word.digit is not None
+        assert word.probabilities == pytest.approx(model.answer(clip[None])[0][0].tolist(), abs=2e-3)
 
 
 def test_what_scores_below_the_threshold_is_not_a_digit(said, ear, tmp_path):
@@ -193,23 +180,17 @@ def test_what_scores_below_the_threshold_is_not_a_digit(said, ear, tmp_path):
     assert exactly[2].digit is not None, "a score at the threshold passes"
 
 
-def test_a_sound_longer_than_any_digit_is_none(said, ear, tmp_path, monkeypatch):
+def test_a_sound_longer_than_any_digit_is_none(ear, model, tmp_path, monkeypatch):
     """Without a threshold, too; and an hour of hum is not kept in memory."""
-    given = []
-
-    def answer(clips):
-        given.append(clips.shape)
-        return ear(clips)
-
     hum = 0.2 * np.sin(np.arange(70 * RATE) * 0.05)
     soundfile.write(tmp_path / "hum.wav", hum, RATE)
     monkeypatch.setattr(prediction, "BLOCK", 2**14)
     tracemalloc.start()
-    (word,) = read(str(tmp_path / "hum.wav"), Model(RECIPE, answer, None, ""))
+    (word,) = read(str(tmp_path / "hum.wav"), model)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert word.digit is None and word.said == "not a digit" and word.end - word.start > 60
-    assert given == [(1, RATE)] and peak < 2_000_000 < hum.nbytes / 4
+    assert ear.heard == 1 and peak < 2_000_000 < hum.nbytes / 4
 
 
 @pytest.fixture
@@ -232,25 +213,21 @@ SAID = ["1", "0", "2", "not readable", "4", "no speech found", "5", "6", "8"]
 
 
 def test_folders_are_walked_in_order(folder):
-    found = list(recordings([str(folder)]))
-    assert found == [str(folder / name) for name in ORDER]
+    paths = [str(folder / name) for name in ORDER]
+    assert list(recordings([str(folder)])) == paths
     (folder / "b" / "loop").symlink_to(folder)
     (folder / "z.wav").symlink_to(folder / "nowhere")
-    assert list(recordings([str(folder)])) == [*found[:-1], str(folder / "z.wav"), found[-1]]
-    assert list(recordings([str(folder / "notes.txt"), "-", str(folder / "b")])) == [
-        str(folder / "notes.txt"),
-        "-",
-        *found[1:5],
-    ]
-    assert list(recordings([found[0]] * 2)) == found[:1], "what is named twice in a row comes once"
+    assert list(recordings([str(folder)])) == [*paths[:-1], str(folder / "z.wav"), paths[-1]]
+    named = [str(folder / "notes.txt"), "-"]
+    assert list(recordings([*named, str(folder / "b")])) == [*named, *paths[1:5]]
+    assert list(recordings([paths[0]] * 2)) == paths[:1], "what is named twice in a row comes once"
 
 
 def test_a_folder_is_read_and_what_is_bad_is_said(folder, model, tmp_path, capsys):
     assert find_digits([str(folder)], "ear.onnx", tmp_path / "out.csv") == 1
     out, err = capsys.readouterr()
     table = pd.read_csv(tmp_path / "out.csv", dtype={"digit": str})
-    assert list(table) == COLUMNS
-    assert table["digit"].tolist() == SAID
+    assert list(table) == COLUMNS and table["digit"].tolist() == SAID
     assert list(dict.fromkeys(table["path"])) == [str(folder / name) for name in ORDER]
     words = table[table["digit"].str.isdigit()]
     chances = words[PROBABILITIES].to_numpy()
@@ -259,36 +236,28 @@ def test_a_folder_is_read_and_what_is_bad_is_said(folder, model, tmp_path, capsy
     assert chances.max(axis=1) == pytest.approx(words["probability"])
     assert (words["score"] > 9).all() and (words["start"] < words["end"]).all()
     assert table[~table["digit"].str.isdigit()].drop(columns=["path", "digit"]).isna().all(axis=None)
-    lines = out.splitlines()
-    assert (
-        lines[0]
-        == f"{folder / 'a.wav'}\t{words['start'][0]:.2f}\t{words['end'][0]:.2f}\t1\t{words['probability'][0]:.4f}"
-    )
+    lines, first = out.splitlines(), words.iloc[0]
+    assert lines[0] == f"{first['path']}\t{first['start']:.2f}\t{first['end']:.2f}\t1\t{first['probability']:.4f}"
     assert f"{folder / 'b' / 'silence.wav'}\tno speech found" in lines
     assert "bad.WAV" not in out and "not readable" not in out
     (problem,) = [line for line in err.replace("\r", "\n").splitlines() if "error" in line]
     assert problem.startswith(f"error: {folder / 'b' / 'bad.WAV'}: not readable as audio (")
     assert "8/8" in err, "a bar tells how far it is"
-
-
-def test_a_file_alone_has_no_bar_and_no_table(folder, model, capsys):
     assert find_digits([str(folder / "b.wav")], "ear.onnx") == 0
     out, err = capsys.readouterr()
-    assert out.count("\n") == 1 and out.split("\t")[3] == "5" and err == ""
+    assert out.count("\n") == 1 and out.split("\t")[3] == "5" and err == "", "a file alone has no bar and no table"
 
 
-def broken(folder: Path, said) -> dict[str, str]:
-    """Recordings that cannot be read, and what is said of them."""
-    audio, _ = spoken(said, PI)
+def test_what_cannot_be_read_is_one_line_each(said, model, tmp_path, capsys):
     for suffix in ("wav", "flac"):
-        soundfile.write(folder / f"whole.{suffix}", audio, RATE)
-        data = (folder / f"whole.{suffix}").read_bytes()
-        (folder / f"cut.{suffix}").write_bytes(data[: len(data) // 2])
-    soundfile.write(folder / "none.wav", np.zeros(0), RATE)
-    soundfile.write(folder / "nan.wav", np.where(np.arange(RATE) == 9_000, np.nan, 0.1), RATE, subtype="FLOAT")
-    (folder / "empty.wav").touch()
-    (folder / "nothing").mkdir()
-    return {
+        soundfile.write(tmp_path / f"whole.{suffix}", spoken(said, PI)[0], RATE)
+        data = (tmp_path / f"whole.{suffix}").read_bytes()
+        (tmp_path / f"cut.{suffix}").write_bytes(data[: len(data) // 2])
+    soundfile.write(tmp_path / "none.wav", np.zeros(0), RATE)
+    soundfile.write(tmp_path / "nan.wav", np.where(np.arange(RATE) == 9_000, np.nan, 0.1), RATE, subtype="FLOAT")
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "nothing").mkdir()
+    for name, problem in {
         "cut.wav": "truncated",
         "cut.flac": "",
         "none.wav": "empty",
@@ -296,19 +265,12 @@ def broken(folder: Path, said) -> dict[str, str]:
         "empty.wav": "not readable as audio",
         "nothing": "no recordings in this folder",
         "missing.wav": "No such file",
-    }
-
-
-def test_what_cannot_be_read_is_one_line_each(said, model, tmp_path, capsys):
-    told = broken(tmp_path, said)
-    for name, problem in told.items():
-        assert find_digits([str(tmp_path / name)], "ear.onnx", tmp_path / "out.csv", progress=False) == 1
+    }.items():
+        assert find_digits([str(tmp_path / name)], "ear.onnx", tmp_path / f"{name}.csv", progress=False) == 1
         out, err = capsys.readouterr()
         assert out == "" and err.count("\n") == 1, name
         assert err.startswith(f"error: {tmp_path / name}: ") and problem in err
-        rows = pd.read_csv(tmp_path / "out.csv")
-        assert rows["digit"].tolist() == ["not readable"]
-        (tmp_path / "out.csv").unlink()
+        assert pd.read_csv(tmp_path / f"{name}.csv")["digit"].tolist() == ["not readable"]
 
 
 def test_silence_and_soft_noise_are_no_speech(model, tmp_path, capsys):
@@ -336,7 +298,7 @@ def test_standard_input_and_pipes_are_recordings(said, model, tmp_path, monkeypa
     assert "error: -: not readable" in capsys.readouterr().err
 
 
-def test_a_table_cut_anywhere_ends_the_same(folder, model, ear, tmp_path, capsys):
+def test_a_table_cut_anywhere_ends_the_same(folder, said, model, ear, tmp_path, capsys):
     """Whatever a kill leaves: the rest is read, no recording before the last is read again, and the status is the same."""
     whole = tmp_path / "whole.csv"
     find_digits([str(folder)], "ear.onnx", whole, progress=False)
@@ -355,6 +317,9 @@ def test_a_table_cut_anywhere_ends_the_same(folder, model, ear, tmp_path, capsys
         assert ear.heard == heard - len(kept), "what is whole is not read again"
     assert ear.heard <= 1, "a whole table has its last recording read again, and no other"
     assert "continuing" in capsys.readouterr().err
+    soundfile.write(folder / "ÿ.wav", spoken(said, [7])[0], RATE)
+    find_digits([str(folder)], "ear.onnx", whole, progress=False)
+    assert pd.read_csv(whole)["digit"].tolist() == [*SAID, "7"], "recordings that came later are added"
 
 
 def test_a_table_is_continued_only_by_what_began_it(folder, model, tmp_path):
@@ -382,33 +347,19 @@ def test_a_table_is_continued_only_by_what_began_it(folder, model, tmp_path):
         find_digits([str(folder)], "ear.onnx", other, threshold=1.0, progress=False)
 
 
-def test_recordings_that_came_later_are_added(folder, said, model, tmp_path):
-    out = tmp_path / "out.csv"
-    find_digits([str(folder)], "ear.onnx", out, progress=False)
-    soundfile.write(folder / "ÿ.wav", spoken(said, [7])[0], RATE)
-    find_digits([str(folder)], "ear.onnx", out, progress=False)
-    assert pd.read_csv(out)["digit"].tolist() == [*SAID, "7"]
-
-
 def test_memory_does_not_grow_with_the_folder(said, model, tmp_path, capsys):
     """Thirty and three hundred recordings take the same."""
     data = io.BytesIO()
     soundfile.write(data, np.pad(said[3], 2_000), RATE, format="WAV")
-    for number in range(300):
-        (tmp_path / "many" / f"{number:03}.wav").parent.mkdir(exist_ok=True)
-        (tmp_path / "many" / f"{number:03}.wav").write_bytes(data.getvalue())
-    (tmp_path / "few").mkdir()
-    for path in sorted((tmp_path / "many").iterdir())[:30]:
-        (tmp_path / "few" / path.name).symlink_to(path)
+    for folder, count in (("few", 30), ("many", 300)):
+        (tmp_path / folder).mkdir()
+        for number in range(count):
+            (tmp_path / folder / f"{number:03}.wav").write_bytes(data.getvalue())
     peaks = {}
     for name in ("few", "few", "many"):  # the first one also loads what is loaded once
         tracemalloc.start()
-        with capsys.disabled(), open(os.devnull, "w") as nowhere:
-            kept, sys.stdout = sys.stdout, nowhere
-            try:
-                find_digits([str(tmp_path / name)], "ear.onnx", tmp_path / f"{len(peaks)}{name}.csv", progress=False)
-            finally:
-                sys.stdout = kept
+        with capsys.disabled(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            find_digits([str(tmp_path / name)], "ear.onnx", tmp_path / f"{len(peaks)}{name}.csv", progress=False)
         peaks[name] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peaks["many"] - peaks["few"] < 150_000  # a name in a list takes 150 bytes, a word's answer some 700
@@ -462,27 +413,26 @@ def test_killed_and_started_again_it_ends_the_same(models, said, tmp_path):
         soundfile.write(root / f"{number:03}.wav", audio, RATE)
     (root / "050.wav").write_text("no sound")
 
-    def start(out: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "spokendigits", "predict", str(root), "--model", str(models / "digits.onnx")]
-        return subprocess.Popen(
-            [*command, "--out", str(tmp_path / out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+    command = ["predict", str(root), "--model", str(models / "digits.onnx"), "--out"]
+
+    def start() -> subprocess.Popen:
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([sys.executable, "-m", "spokendigits", *command, str(tmp_path / "killed.csv")], **pipes)
 
     def rows(out: str) -> int:
         return (tmp_path / out).read_bytes().count(b"\n") if (tmp_path / out).exists() else 0
 
-    whole = start("whole.csv")
-    assert whole.wait() == 1 and rows("whole.csv") == 1 + 2 * 119 + 1
+    assert cli.main([*command, str(tmp_path / "whole.csv")]) == 1 and rows("whole.csv") == 1 + 2 * 119 + 1
     kills = 0
     for enough in (20, 130):  # before and after the bad recording
-        running = start("killed.csv")
+        running = start()
         while rows("killed.csv") < enough and running.poll() is None:
             time.sleep(0.001)
         running.send_signal(signal.SIGKILL)
         kills += running.wait() == -signal.SIGKILL
         assert rows("killed.csv") < rows("whole.csv")
     assert kills == 2
-    last = start("killed.csv")
+    last = start()
     problems = last.stderr.read()
     assert last.wait() == 1, "a bad recording of an earlier start counts"
     assert "continuing" in problems and "050.wav" not in problems
