@@ -190,10 +190,12 @@ def verify(
         }
     )
     try:
-        silent = set(table["speaker"]).difference(_metadata(root) or table["speaker"])
+        meta = _metadata(root)
     except CourseError as error:
         return [*problems, str(error)]
-    return [*problems, f"{META} says nothing about speaker(s) {few(sorted(silent))}."] if silent else problems
+    if meta is not None and (silent := sorted(set(table["speaker"]) - meta.keys())):
+        problems.append(f"{META} says nothing about speaker(s) {few(silent)}.")
+    return problems
 
 
 def _missing(expected: list[str], names: set[str], heard: set[str]) -> list[str]:

@@ -140,21 +140,20 @@ def audit(corpus: Corpus, progress: bool = True) -> pd.DataFrame:
 
 def _missing_takes(table: pd.DataFrame) -> tuple:
     takes = table.groupby(["digit", "speaker"]).size().unstack(fill_value=0).reindex(range(10), fill_value=0)
-    lacking = (takes.to_numpy().max() - takes).unstack()
-    lacking = lacking[lacking > 0]
-    if lacking.empty:
+    most = takes.to_numpy().max()
+    lacking = (most - takes).unstack()
+    if not lacking.any():
         return "missing takes", 0, "", ""
-    speaker, digit = lacking.index[0]
-    have = takes.loc[digit, speaker]
-    example = f"speaker {speaker}, digit {digit}: {have} of {takes.to_numpy().max()}"
+    speaker, digit = lacking[lacking > 0].index[0]
+    example = f"speaker {speaker}, digit {digit}: {takes.loc[digit, speaker]} of {most}"
     return "missing takes", int(lacking.sum()), example, "Digits or speakers weigh unequally: report results for each."
 
 
 def _missing_facts(table: pd.DataFrame) -> tuple:
-    facts = table.drop(columns=COLUMNS)
-    lacking = facts.isna()
-    if not lacking.to_numpy().any():
+    lacking = table.drop(columns=COLUMNS).isna()
+    rows = lacking.any(axis=1)
+    if not rows.any():
         return "missing facts", 0, "", ""
-    row = lacking.any(axis=1).idxmax()
-    example = f"speaker {table['speaker'][row]}: {', '.join(facts.columns[lacking.loc[row]])}"
-    return "missing facts", int(lacking.any(axis=1).sum()), example, "Leave these clips out of results by that fact."
+    first = rows.idxmax()
+    example = f"speaker {table['speaker'][first]}: {', '.join(lacking.columns[lacking.loc[first]])}"
+    return "missing facts", int(rows.sum()), example, "Leave these clips out of results by that fact."

@@ -1,5 +1,6 @@
 """Downloads that can be resumed, and archives that are unpacked whole or not at all. For `spokendigits fetch`."""
 
+import re
 import shutil
 import stat
 import tarfile
@@ -130,28 +131,27 @@ class _Resuming:
 
 def _extent(response: requests.Response) -> tuple[int, int | None]:
     """The first byte that comes, and the bytes of the whole file (None: not announced)."""
-    first, total = "0", response.headers.get("Content-Length", "")
-    if response.status_code == 206:
-        extent, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-        first = extent.partition("-")[0]
-    if not first.isdigit():
+    if response.status_code != 206:
+        length = response.headers.get("Content-Length", "")
+        return 0, int(length) if length.isdigit() else None
+    extent = re.match(r"bytes (\d+)-\d+/(\d*)", response.headers.get("Content-Range", ""))
+    if not extent:
         raise _Cut("sent a part and did not say which")
-    return int(first), int(total) if total.isdigit() else None
+    return int(extent[1]), int(extent[2]) if extent[2] else None
 
 
 def _reason(url: str, error: requests.RequestException) -> str:
     host = urlsplit(url).netloc
     if error.response is not None:
         return f"{host} answered {error.response.status_code} {error.response.reason}"
-    for kind, reason in (
-        (_Cut, error),
-        (requests.Timeout, "did not answer in time"),
-        (requests.exceptions.ChunkedEncodingError, "cut the transfer"),
-        (requests.exceptions.SSLError, "has no valid certificate (a proxy, or a wrong clock?)"),
-    ):
-        if isinstance(error, kind):
-            return f"{host} {reason}"
-    return f"no connection to {host}"
+    reasons = {
+        _Cut: error,
+        requests.Timeout: "did not answer in time",
+        requests.exceptions.ChunkedEncodingError: "cut the transfer",
+        requests.exceptions.SSLError: "has no valid certificate (a proxy, or a wrong clock?)",
+    }
+    known = [f"{host} {reason}" for kind, reason in reasons.items() if isinstance(error, kind)]
+    return known[0] if known else f"no connection to {host}"
 
 
 def _extract(source: Path, folder: Path, progress: bool) -> None:

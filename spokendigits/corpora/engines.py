@@ -47,14 +47,6 @@ class Voice(NamedTuple):
         return int.from_bytes(hashlib.sha256(self.speaker.encode()).digest()[:4], "big")
 
 
-class Manner(NamedTuple):
-    """How one take is said."""
-
-    rate: float  # 1: the voice's own
-    pitch: float
-    ending: str
-
-
 def _run(*command: str, text: str | None = None) -> str:
     options = {"capture_output": True, "text": True, "encoding": "utf-8", "errors": "replace"}
     return subprocess.run(command, input=text, timeout=SECONDS, **options).stdout
@@ -72,9 +64,9 @@ def _mbrola() -> Iterator[tuple[str, str]]:
             yield name, language
 
 
-def _say_mbrola(voice: Voice, word: str, manner: Manner, path: str) -> None:
-    pitch = round(50 + 100 * (manner.pitch - 1))
-    _run("espeak-ng", "-v", voice.name, "-s", f"{150 * manner.rate:.0f}", "-p", str(pitch), "-w", path, word)
+def _say_mbrola(voice: Voice, word: str, rate: float, pitch: float, path: str) -> None:
+    how = ["-s", f"{150 * rate:.0f}", "-p", f"{50 + 100 * (pitch - 1):.0f}"]
+    _run("espeak-ng", "-v", voice.name, *how, "-w", path, word)
 
 
 def _flite() -> Iterator[tuple[str, str]]:
@@ -82,8 +74,8 @@ def _flite() -> Iterator[tuple[str, str]]:
     return ((name, "en") for name in names)
 
 
-def _say_flite(voice: Voice, word: str, manner: Manner, path: str) -> None:
-    stretch, shift = f"duration_stretch={1 / manner.rate:.3f}", f"f0_shift={manner.pitch:.3f}"
+def _say_flite(voice: Voice, word: str, rate: float, pitch: float, path: str) -> None:
+    stretch, shift = f"duration_stretch={1 / rate:.3f}", f"f0_shift={pitch:.3f}"
     _run("flite", "-voice", voice.name, "--setf", stretch, "--setf", shift, "-t", word, "-o", path)
 
 
@@ -92,8 +84,8 @@ def _pico() -> Iterator[tuple[str, str]]:
     return ((name, name[:2]) for name in names)
 
 
-def _say_pico(voice: Voice, word: str, manner: Manner, path: str) -> None:
-    how = f'<speed level="{100 * manner.rate:.0f}"><pitch level="{100 * manner.pitch:.0f}">{word}</pitch></speed>'
+def _say_pico(voice: Voice, word: str, rate: float, pitch: float, path: str) -> None:
+    how = f'<speed level="{100 * rate:.0f}"><pitch level="{100 * pitch:.0f}">{word}</pitch></speed>'
     _run("pico2wave", "-l", voice.name, "-w", path, how)
 
 
@@ -107,8 +99,8 @@ def _rhvoice() -> Iterator[tuple[str, str]]:
             yield facts["name"], language
 
 
-def _say_rhvoice(voice: Voice, word: str, manner: Manner, path: str) -> None:
-    how = ["-r", f"{100 * manner.rate:.0f}", "-t", f"{100 * manner.pitch:.0f}"]
+def _say_rhvoice(voice: Voice, word: str, rate: float, pitch: float, path: str) -> None:
+    how = ["-r", f"{100 * rate:.0f}", "-t", f"{100 * pitch:.0f}"]
     _run("RHVoice-test", "-p", voice.name, *how, "-o", path, text=word)
 
 
@@ -138,9 +130,9 @@ def _kokoro() -> Iterator[tuple[str, str]]:
     return ((name, "en") for name in (kokoro_model().get_voices() if has_kokoro() else ()))
 
 
-def _say_kokoro(voice: Voice, word: str, manner: Manner, path: str) -> None:
+def _say_kokoro(voice: Voice, word: str, rate: float, pitch: float, path: str) -> None:
     language = "en-gb" if voice.name.startswith("b") else "en-us"
-    soundfile.write(path, *kokoro_model().create(word, voice.name, manner.rate, language))
+    soundfile.write(path, *kokoro_model().create(word, voice.name, rate, language))
 
 
 def _blends() -> Iterator[tuple[str, str]]:
@@ -153,21 +145,24 @@ def _blends() -> Iterator[tuple[str, str]]:
     return iter(blends.items())
 
 
-def say_blend(voice: Voice, word: str, manner: Manner, path: str, is_phonemes: bool = True) -> None:
+def say_blend(voice: Voice, word: str, rate: float, pitch: float, path: str, is_phonemes: bool = True) -> None:
     """Lets a voice that is mixed of two of Kokoro's say a word, given as phonemes or in English spelling."""
     first, second, percent = voice.name.split("+")
     model, share = kokoro_model(), int(percent) / 100
     style = share * model.get_voice_style(first) + (1 - share) * model.get_voice_style(second)
     # A voice has a row for each length of a sentence. The rows of longer ones say a word with another melody.
-    longer = round(12 * (manner.pitch - PITCHES[0]) / (PITCHES[1] - PITCHES[0]))
-    soundfile.write(path, *model.create(word, np.roll(style, -longer, axis=0), manner.rate, is_phonemes=is_phonemes))
+    longer = round(12 * (pitch - PITCHES[0]) / (PITCHES[1] - PITCHES[0]))
+    soundfile.write(path, *model.create(word, np.roll(style, -longer, axis=0), rate, is_phonemes=is_phonemes))
 
 
 class Engine(NamedTuple):
-    """A program that speaks: its voices (name, language), and how one of them says a word into a WAV file."""
+    """A program that speaks: its voices (name, language), and how one of them says a word into a WAV file.
+
+    It is given the rate and the pitch as multiples of the voice's own.
+    """
 
     voices: Callable[[], Iterable[tuple[str, str]]]
-    say: Callable[[Voice, str, Manner, str], None]
+    say: Callable[[Voice, str, float, float, str], None]
     takes: int = 12  # of each digit
     words: dict[str, list[str]] = SPELLINGS
 
@@ -201,13 +196,13 @@ def say_all(
     with tempfile.TemporaryDirectory() as scratch:
         said = Path(scratch, "said.wav")
         for file, word, random in words:
-            manner = Manner(random.uniform(*RATES), random.uniform(*PITCHES), ENDINGS[random.integers(4)])
+            rate, pitch, ending = random.uniform(*RATES), random.uniform(*PITCHES), ENDINGS[random.integers(4)]
             # A program that is stuck, or wrote nothing.
             with contextlib.suppress(subprocess.TimeoutExpired, soundfile.LibsndfileError):
-                say(voice, word + manner.ending, manner, str(said))
-                audio, rate = soundfile.read(said, dtype="float32", always_2d=True)
+                say(voice, word + ending, rate, pitch, str(said))
+                audio, hertz = soundfile.read(said, dtype="float32", always_2d=True)
                 speech = espeak.trim(audio.mean(axis=1))
                 loudest = np.abs(speech).max(initial=0)
-                if espeak.SHORTEST <= len(speech) / rate <= LONGEST and loudest >= espeak.SOFTEST:
-                    soundfile.write(folder / file, speech * (0.9 / loudest), rate, subtype="PCM_16")
+                if espeak.SHORTEST <= len(speech) / hertz <= LONGEST and loudest >= espeak.SOFTEST:
+                    soundfile.write(folder / file, speech * (0.9 / loudest), hertz, subtype="PCM_16")
             said.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ espeak-ng is GPL-3.0. It is loaded at run time from the package `espeakng-loader
 the recordings are its output.
 """
 
+import contextlib
 import csv
 import hashlib
 from pathlib import Path
@@ -116,20 +117,6 @@ def _record(root: Path) -> tuple[dict, list[str]]:
     return record, clips
 
 
-def _done(root: Path, takes: int, seed: int) -> bool:
-    try:
-        record, _ = _record(root)
-    except CourseError:
-        return False
-    return record["takes"] >= takes and record.items() >= _made(seed).items()
-
-
-def _made(seed: int) -> dict:
-    """What decides which bytes a take has."""
-    names = [speaker.name for speaker in SPEAKERS]
-    return {"seed": seed, "recipe": RECIPE, "espeak": espeak.version(), "speakers": names}
-
-
 def fetch(
     root: Path | str | None = None,
     takes: int = TAKES,
@@ -147,8 +134,12 @@ def fetch(
     root = data_folder() / "synthetic" if root is None else Path(root)
     if not 1 <= takes <= TAKES:
         raise CourseError(f"takes={takes}: the synthetic corpus has 1 to {TAKES} takes of each digit and speaker.")
-    if _done(root, takes, seed):
-        return root
+    # What decides which bytes a take has.
+    made = {"seed": seed, "recipe": RECIPE, "espeak": espeak.version(), "speakers": [voice.name for voice in SPEAKERS]}
+    with contextlib.suppress(CourseError):
+        record, _ = _record(root)
+        if record["takes"] >= takes and record.items() >= made.items():
+            return root
     check_replaceable(root)
     check_room(root, takes * MEGABYTES * 1e6)
     with disk_errors(root), atomic_folder(root) as folder:
@@ -163,7 +154,7 @@ def fetch(
         digests = {job.speaker: digest for job, digest in bar}
         pd.DataFrame(SPEAKERS).rename(columns={"name": "speaker"}).to_csv(folder / "speakers.csv", index=False)
         digest = hashlib.sha256("".join(digests[voice.name] for voice in SPEAKERS).encode()).hexdigest()
-        write_json(folder / STAMP, {"synthetic": True, "takes": takes, "sha256": digest, **_made(seed)})
+        write_json(folder / STAMP, {"synthetic": True, "takes": takes, "sha256": digest, **made})
     return root
 
 
