@@ -13,7 +13,7 @@ from spokendigits.errors import CourseError
 from spokendigits.losses import digit_score
 from spokendigits.splits import Split
 from spokendigits.topics import rejection
-from spokendigits.topics.rejection import auroc, choose_threshold, scores
+from spokendigits.topics.rejection import auroc, choose_threshold, draw_roc, draw_scores, scores
 from spokendigits.training import train
 
 
@@ -21,19 +21,18 @@ from spokendigits.training import train
 def test_scores_belong_to_their_rows_whatever_the_batch(tones, recipe, monkeypatch, loss):
     clips = make_clips(tones, recipe, progress=False)
     torch.manual_seed(0)
-    classifier = Classifier(
-        recipe.but(loss=loss, dropout=0.5)
-    ).train()  # dropout would draw, were it not put to evaluation
+    # Dropout would draw, were it not put to evaluation.
+    classifier = Classifier(recipe.but(loss=loss, dropout=0.5)).train()
     rows = np.array([170, 3, 88, 3, 0])
     monkeypatch.setattr(rejection, "BATCH", 2)
-    found = scores(classifier, clips, tones, rows)
+    scored = scores(classifier, clips, tones, rows)
     with torch.inference_mode():
         one_by_one = [
             float(digit_score(classifier(torch.from_numpy(clips.read(np.array([row])))), loss)) for row in rows
         ]
-    assert found.shape == (5,) and found.dtype == float
-    assert found == pytest.approx(one_by_one, abs=1e-4)
-    assert np.ptp(found) > 1e-3, "else no order could be wrong"
+    assert scored.shape == (5,) and scored.dtype == float
+    assert scored == pytest.approx(one_by_one, abs=1e-4)
+    assert np.ptp(scored) > 1e-3, "else no order could be wrong"
     assert scores(classifier, clips, tones, rows[:0]).shape == (0,)
 
 
@@ -49,19 +48,22 @@ def test_a_trained_network_scores_digits_above_the_rest(tones, recipe, tmp_path)
     model = train(recipe.but(epochs=8, learning_rate=0.003), corpus, clips, parts, tmp_path / "run", progress=False)
     table = corpus.table.iloc[rows]
     scored = scores(model, clips, corpus, rows)
-    found = auroc(scored, table["digit"] >= 0, table["speaker"])
-    assert found["value"] > 0.9
+    area = auroc(scored, table["digit"] >= 0, table["speaker"])
+    assert area["value"] > 0.9
     threshold = choose_threshold(scored[table["digit"] >= 0], 0.9)
     assert (scored[table["digit"] < 0] >= threshold).mean() < 0.3
 
 
-def test_auroc_counts_pairs():
+def test_auroc_counts_pairs_whatever_the_index():
     """Of the four pairs of a digit and another, three have the digit higher."""
-    found = auroc(np.array([3.0, 1.0, 2.0, 0.0]), np.array([True, True, False, False]), np.array(list("abab")))
-    assert found["value"] == 0.75
-    assert 0 <= found["low"] <= 0.75 <= found["high"] <= 1
-    turned = auroc(-np.array([3.0, 1.0, 2.0, 0.0]), np.array([True, True, False, False]), np.array(list("abab")))
-    assert turned["value"] == 0.25
+    table = pd.DataFrame({"score": [3.0, 1.0, 2.0, 0.0], "digit": [7, 7, -1, -1], "speaker": list("abab")})
+    table.index = [9, 2, 4, 0]
+    area = auroc(table["score"].to_numpy(), table["digit"] >= 0, table["speaker"])
+    assert area["value"] == 0.75 and 0 <= area["low"] <= 0.75 <= area["high"] <= 1
+    assert auroc(-table["score"].to_numpy(), table["digit"] >= 0, table["speaker"])["value"] == 0.25
+    for is_digit, which in ((True, "all 3 clips are digits"), (False, "all 3 clips are no digits")):
+        with pytest.raises(CourseError, match=which):
+            auroc(np.arange(3.0), np.full(3, is_digit), np.array(list("abc")))
 
 
 def test_the_interval_of_auroc_respects_speakers():
@@ -82,22 +84,8 @@ def test_the_interval_of_auroc_respects_speakers():
 def test_draws_of_one_kind_alone_are_left_out():
     """Noises are "speakers" that say no digit: some draws have nothing but them."""
     speakers = np.array(["a", "a", "noise-0", "noise-0", "noise-1", "noise-1"])
-    found = auroc(np.arange(6.0)[::-1], np.array([1, 1, 0, 0, 0, 0]), speakers)
-    assert found == {"value": 1.0, "low": 1.0, "high": 1.0}
-
-
-def test_auroc_takes_columns_of_a_table_whatever_their_index():
-    table = pd.DataFrame({"score": [3.0, 1.0, 2.0, 0.0], "digit": [7, 7, -1, -1], "speaker": list("abab")})
-    table.index = [9, 2, 4, 0]
-    assert auroc(table["score"].to_numpy(), table["digit"] >= 0, table["speaker"])["value"] == 0.75
-
-
-@pytest.mark.parametrize(
-    ("is_digit", "which"), [(True, "all 3 clips are digits"), (False, "all 3 clips are no digits")]
-)
-def test_auroc_needs_both_kinds(is_digit, which):
-    with pytest.raises(CourseError, match=which):
-        auroc(np.arange(3.0), np.full(3, is_digit), np.array(list("abc")))
+    area = auroc(np.arange(6.0)[::-1], np.array([1, 1, 0, 0, 0, 0]), speakers)
+    assert area == {"value": 1.0, "low": 1.0, "high": 1.0}
 
 
 @pytest.mark.parametrize("clips", [1, 7, 50, 1000])
@@ -114,3 +102,19 @@ def test_a_threshold_needs_scores_and_a_share():
     for scored, share in ((np.empty(0), 0.9), (np.ones(3), 0.0), (np.ones(3), 1.1), (np.ones(3), 98)):
         with pytest.raises(CourseError, match="share above 0, at most 1"):
             choose_threshold(scored, share)
+
+
+def test_the_figures_say_their_numbers():
+    digits, others = np.arange(10.0), np.arange(10.0) - 4.75
+    alt = draw_scores({"digits": digits, "others": others}, limit=1.0)._repr_mimebundle_()["text/plain"]
+    assert "Scores of 2 kinds of sounds, and a limit at 1.0." in alt
+    assert "digits: half of 10 above 4.5, nine in ten between 0.4 and 8.6, 90% at or above the limit" in alt
+    assert "limit" not in draw_scores({"digits": digits})._repr_mimebundle_()["text/plain"]
+    fig = draw_roc({"others": (digits, others)}, limit=1.0)
+    area = (digits[:, None] > others).mean()
+    assert (
+        f"digits against others: {area:.3f}, at the limit 90 % of the digits and 40 % of the others pass"
+        in fig._repr_mimebundle_()["text/plain"]
+    )
+    assert fig.axes[0].get_legend().get_texts()[0].get_text() == f"others: {area:.3f}"
+    assert [float(line.get_ydata()[0]) for line in fig.axes[0].get_lines() if len(line.get_ydata()) == 1] == [90]

@@ -6,16 +6,24 @@ import pytest
 import torch
 from conftest import SMALL
 
-from spokendigits import plots
 from spokendigits.clips import make_clips
 from spokendigits.corpora import fsdd
 from spokendigits.corpora.corpus import FULL_SCALE
 from spokendigits.errors import CourseError
 from spokendigits.evaluation import predict
 from spokendigits.intervals import accuracy
+from spokendigits.plots import described
 from spokendigits.recipe import Recipe
 from spokendigits.splits import Split
-from spokendigits.topics.robustness import CONDITIONS, SNR, Disturbed, disturb, other_voices, robustness
+from spokendigits.topics.robustness import (
+    CONDITIONS,
+    SNR,
+    Disturbed,
+    disturb,
+    draw_robustness,
+    other_voices,
+    robustness,
+)
 from spokendigits.training import train
 
 NOISES = ["white", "babble", "hum", "voice"]
@@ -49,9 +57,9 @@ def changed(world, spoken, kind, level, seed=0, volume=1.0):
     """The twelve recordings disturbed, at another volume; the voices of others at their own."""
     _, clips, corpus, _ = world
     audio, rows, lengths = spoken
-    voices = (
-        other_voices(kind, clips, corpus, rows, np.arange(len(corpus)), seed) if kind in ("babble", "voice") else None
-    )
+    voices = None
+    if kind in ("babble", "voice"):
+        voices = other_voices(kind, clips, corpus, rows, np.arange(len(corpus)), seed)
     return disturb(audio * volume, kind, level, RATE, rows, lengths, seed, voices)
 
 
@@ -85,9 +93,8 @@ def test_hum_is_at_multiples_of_50_hertz_with_a_phase_for_each_clip(world, spoke
     noise = changed(world, spoken, "hum", 0.0, volume=0.05).numpy() - 0.05 * spoken[0].numpy()
     power = np.abs(np.fft.rfft(noise)) ** 2  # a bin a hertz
     lines = power[:, 50:501:50]
-    assert (lines.sum(axis=1) > 0.999 * power.sum(axis=1)).all() and (
-        lines > 1e-3 * lines.max(axis=1, keepdims=True)
-    ).all()
+    assert (lines.sum(axis=1) > 0.999 * power.sum(axis=1)).all()
+    assert (lines > 1e-3 * lines.max(axis=1, keepdims=True)).all()
     phases = np.angle(np.fft.rfft(noise)[:, [50, 100]])
     assert (np.ptp(phases, axis=0) > 1).all()
 
@@ -218,13 +225,11 @@ def test_pitch_moves_a_tone_and_keeps_its_length(semitones, world, spoken):
 
 @pytest.mark.parametrize("milliseconds", CONDITIONS["shift"].levels)
 def test_a_shift_is_exactly_as_long_as_it_says(milliseconds, world, spoken):
-    audio, _, _ = spoken
-    out = changed(world, spoken, "shift", milliseconds)
-    samples = abs(round(milliseconds * RATE / 1000))
-    if milliseconds > 0:
-        assert torch.equal(out[:, samples:], audio[:, :-samples]) and not out[:, :samples].any()
-    else:
-        assert torch.equal(out[:, :-samples], audio[:, samples:]) and not out[:, -samples:].any()
+    audio, out = spoken[0], changed(world, spoken, "shift", milliseconds)
+    samples = round(milliseconds * RATE / 1000)
+    early, late = (audio, out) if samples > 0 else (out, audio)
+    assert torch.equal(late[:, abs(samples) :], early[:, : -abs(samples)])
+    assert not (out[:, :samples] if samples > 0 else out[:, samples:]).any(), "silence comes in"
 
 
 @pytest.mark.parametrize("t60", CONDITIONS["reverberation"].levels)
@@ -294,9 +299,8 @@ def test_accuracy_falls_with_noise_and_is_that_of_evaluation_without(world, monk
     noisy = table.set_index("level")
     assert noisy.loc[60.0, "drop"] < 10 < noisy.loc[0.0, "drop_low"], "for certain, though the speakers are few"
     # The same by hand, from the disturbed waveforms of all clips at once.
-    audio = disturb(
-        torch.from_numpy(clips.read(rows) / np.float32(FULL_SCALE)), "white", 50.0, RATE, rows, clips.lengths[rows]
-    )
+    audio = torch.from_numpy(clips.read(rows) / np.float32(FULL_SCALE))
+    audio = disturb(audio, "white", 50.0, RATE, rows, clips.lengths[rows])
     with torch.inference_mode():
         said = classifier((audio * FULL_SCALE).round().clamp(-32768, 32767).to(torch.int16)).argmax(dim=1).numpy()
     assert noisy.loc[50.0, "accuracy"] == (said == corpus.table["digit"].to_numpy()[rows]).mean()
@@ -313,11 +317,9 @@ def test_mistakes_of_the_reader(world):
 
 
 def made_up(model, clean, **kinds):
-    rows = [("clean", np.nan, clean)] + [
-        (kind, level, score)
-        for kind, scores in kinds.items()
-        for level, score in zip(CONDITIONS[kind].levels, scores, strict=False)
-    ]
+    rows = [("clean", np.nan, clean)]
+    for kind, scores in kinds.items():
+        rows += [(kind, level, score) for level, score in zip(CONDITIONS[kind].levels, scores, strict=False)]
     table = pd.DataFrame(rows, columns=["kind", "level", "accuracy"])
     table["label"], table["unit"] = ([CONDITIONS[kind][i] for kind in table["kind"]] for i in (0, 1))
     return table.assign(model=model, low=table["accuracy"] - 0.1, high=table["accuracy"] + 0.05)
@@ -327,7 +329,7 @@ def made_up(model, clean, **kinds):
 def test_the_figure_says_which_model_stands_more():
     plain = made_up("plain", 0.95, white=[0.9, 0.6, 0.2], telephone=[0.7], speed=[0.5, 0.8])
     tough = made_up("tough", 0.9, white=[0.9, 0.8, 0.7], telephone=[0.85], speed=[0.6, 0.8], pitch=[0.1])
-    fig = plots.robustness(pd.concat([plain, tough]))
+    fig = draw_robustness(pd.concat([plain, tough]))
     fig.canvas.draw()
     shown = [ax for ax in fig.axes if ax.get_visible()]
     assert [ax.get_title() for ax in shown] == ["white noise", "telephone band", "speed", "pitch"]
@@ -336,9 +338,9 @@ def test_the_figure_says_which_model_stands_more():
     assert shown[0].xaxis_inverted(), "more noise to the right"
     assert list(shown[2].get_lines()[1].get_ydata()) == pytest.approx([50, 80, 95]), "clean at its own speed"
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["plain", "tough", "undisturbed"]
-    alt, _ = plots.described(fig._repr_mimebundle_()["text/plain"])
+    alt, _ = described(fig._repr_mimebundle_()["text/plain"])
     assert "plain: 95.0% clean, 61.7% on average over all disturbances, at worst 20.0% with white noise at 10 dB" in alt
     assert "tough: 90.0% clean, 77.5% on average" in alt and "at worst 10.0% with pitch at -6 semitones" in alt
     assert alt.endswith("Best on average: tough.")
     with pytest.raises(CourseError, match="two tables are of a model 'plain'"):
-        plots.robustness(pd.concat([plain, plain]))
+        draw_robustness(pd.concat([plain, plain]))
