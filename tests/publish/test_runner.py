@@ -1,6 +1,8 @@
-"""The runner, on small notebooks of its own: order, resume, failing cells, names, folders that hold something else."""
+"""The runner: order, resume, failing cells, names, folders that hold something else; and what the command line says of mistakes.
 
-import json
+One run is papermill's own; in the others something else stands in for it.
+"""
+
 import os
 import shutil
 import subprocess
@@ -10,124 +12,140 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from small_course import contents, notebook
 
+import spokendigits
+from spokendigits import lanes
 from spokendigits.app import cli
 from spokendigits.errors import CourseError
 from spokendigits.files import read_json, runs_folder, write_json
-from spokendigits.publish import runner
+from spokendigits.publish import runner, words
 
-KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+NAMES = ("01_a", "02_b", "03_c")
 PARAMETERS = 'corpus = "synthetic"\nlane = "fast"\nrun = ""'
 
 
-def write(folder, name, *sources):
-    cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
-    cells += [nbformat.v4.new_code_cell(source) for source in sources]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), folder / f"{name}.ipynb")
+def write(folder: Path, name: str, *sources: str, parameters: str = PARAMETERS) -> None:
+    first = new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    notebook(folder, name, [first, *map(new_code_cell, sources)])
 
 
 @pytest.fixture
-def notebooks(tmp_path):
+def notebooks(tmp_path) -> Path:
+    """Three notebooks, and one that _toc.yml does not list."""
     folder = tmp_path / "notebooks"
-    folder.mkdir()
-    for name in ("01_a", "02_b", "03_c"):
-        write(folder, name, f"open(r'{tmp_path}/log', 'a').write('{name} ' + lane + '\\n')")
+    for name in (*NAMES, "09_a_readers_own"):
+        write(folder, name, f"print({name!r}, lane)")
+    contents(tmp_path, *NAMES)
     return folder
 
 
-def log(tmp_path):
-    return (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
+@pytest.fixture
+def executed(monkeypatch) -> list[str]:
+    """The names of the notebooks that were executed, as a copy each."""
+    names = []
+
+    def execute(path, target, parameters):
+        names.append(path.stem)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+
+    monkeypatch.setattr(runner, "execute", execute)
+    return names
 
 
-def test_all_run_in_order_and_a_second_call_runs_none(notebooks, tmp_path, capsys):
-    folder = runner.run(source=notebooks)
-    assert log(tmp_path) == ["01_a fast", "02_b fast", "03_c fast"]
-    assert folder == runs_folder() / "fast-synthetic"
-    assert [path.name for path in sorted((folder / "notebooks").iterdir())] == [
-        "01_a.ipynb",
-        "02_b.ipynb",
-        "03_c.ipynb",
-    ]
-    assert capsys.readouterr().out.count("[") == 3
-    runner.run(source=notebooks)
-    assert len(log(tmp_path)) == 3 and "done before" in capsys.readouterr().out
-
-
-def test_a_changed_notebook_runs_again_with_all_after_it(notebooks, tmp_path):
-    runner.run(source=notebooks)
-    write(notebooks, "02_b", f"open(r'{tmp_path}/log', 'a').write('changed\\n')")
-    runner.run(source=notebooks)
-    assert log(tmp_path)[3:] == ["changed", "03_c fast"]
-
-
-def test_the_failing_cell_is_shown_and_the_run_goes_on_from_there(notebooks, tmp_path, capsys):
+@pytest.mark.slow
+def test_the_failing_cell_is_shown_and_the_run_goes_on_from_there(notebooks, capsys):
+    bar = "import sys\nfor done in (0, 50, 100):\n    sys.stderr.write(f'\\r{done} %')\n    sys.stderr.flush()"
+    write(notebooks, "01_a", "print('01_a', lane)", bar)
     write(notebooks, "02_b", "x = 1", "raise ValueError('the lamp is out')")
+    contents(notebooks.parent, *NAMES[:2])
     with pytest.raises(CourseError) as caught:
-        runner.run(source=notebooks)
+        runner.run(lane="full", name="mine", source=notebooks)
     message = str(caught.value)
     assert "02_b.ipynb" in message and "ValueError: the lamp is out" in message and "    raise ValueError" in message
-    folder = runs_folder() / "fast-synthetic"
-    assert (folder / "notebooks" / "02_b.failed.ipynb").exists() and not (folder / "notebooks" / "02_b.ipynb").exists()
+    folder = runs_folder() / "mine" / "notebooks"
+    assert {path.name for path in folder.iterdir()} == {"01_a.ipynb", "02_b.failed.ipynb"}
+    cells = nbformat.read(folder / "01_a.ipynb", as_version=4).cells
+    assert "full" in cells[1].source and "corpus" not in cells[1].source, "only what differs is injected"
+    assert [output.text for cell in cells for output in cell.outputs] == ["01_a full\n", "100 %"]
     write(notebooks, "02_b", "x = 1")
+    capsys.readouterr()
+    assert runner.run(lane="full", name="mine", source=notebooks) == runs_folder() / "mine"
+    assert "[1/2] 01_a: done before\n[2/2] 02_b … " in capsys.readouterr().out
+    assert {path.name for path in folder.iterdir()} == {"01_a.ipynb", "02_b.ipynb"}
+
+
+def test_all_that_are_listed_run_in_order_and_again_only_from_the_first_that_changed(notebooks, executed, capsys):
+    folder = runner.run(source=notebooks)
+    assert executed == list(NAMES) and folder == runs_folder() / "fast-synthetic"
+    assert sorted(path.stem for path in (folder / "notebooks").iterdir()) == list(NAMES)
+    assert list(read_json(folder / runner.STATE)["seconds"]) == [f"{name}.ipynb" for name in NAMES]
+    capsys.readouterr()
     runner.run(source=notebooks)
-    assert log(tmp_path) == ["01_a fast", "03_c fast"], "the first was not run again"
-    assert not (folder / "notebooks" / "02_b.failed.ipynb").exists()
+    assert len(executed) == 3 and capsys.readouterr().out.count("done before") == 3
+    write(notebooks, "02_b", "'changed'")
+    runner.run(source=notebooks)
+    assert executed[3:] == ["02_b", "03_c"]
 
 
-def test_parameters_pass_through_and_only_where_they_differ(notebooks, tmp_path):
-    folder = runner.run(lane="full", name="mine", source=notebooks)
-    assert log(tmp_path)[0] == "01_a full" and folder.name == "mine"
-    injected = json.loads((folder / "notebooks" / "01_a.ipynb").read_text())["cells"][1]["source"]
-    assert "full" in "".join(injected) and "corpus" not in "".join(injected)
-    plain = runner.run(source=notebooks)
-    assert "injected" not in (plain / "notebooks" / "01_a.ipynb").read_text()
+def test_ctrl_c_keeps_what_was_done(notebooks, executed, monkeypatch):
+    def interrupted(path, *others):
+        if path.stem == "02_b":
+            raise KeyboardInterrupt
+        copy(path, *others)
+
+    with monkeypatch.context() as patch:
+        copy = runner.execute
+        patch.setattr(runner, "execute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(source=notebooks)
+    assert list(read_json(runs_folder() / "fast-synthetic" / runner.STATE)["done"]) == ["01_a.ipynb"]
+    runner.run(source=notebooks)
+    assert executed == list(NAMES)
 
 
-def test_a_parameter_that_a_notebook_lacks_is_found_before_anything_starts(notebooks, tmp_path):
-    cells = [nbformat.v4.new_code_cell("lane = 'fast'", metadata={"tags": ["parameters"]})]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), notebooks / "03_c.ipynb")
+def test_what_is_wrong_is_found_before_anything_starts(notebooks, executed):
+    write(notebooks, "03_c", parameters="lane = 'fast'")
     with pytest.raises(CourseError, match=r"03_c\.ipynb: unknown parameter 'run'"):
         runner.run(name="mine", source=notebooks)
-    assert log(tmp_path) == []
-
-
-def test_a_folder_with_something_else_is_left_alone(notebooks, tmp_path):
+    (notebooks / "03_c.ipynb").unlink()
+    with pytest.raises(CourseError, match=r"03_c\.ipynb: missing, and _toc\.yml lists it"):
+        runner.run(source=notebooks)
+    contents(notebooks.parent, *NAMES[:2])
     (runs_folder() / "mine").mkdir(parents=True)
     (runs_folder() / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(CourseError, match="no run of this course"):
         runner.run(name="mine", source=notebooks)
-    assert [path.name for path in (runs_folder() / "mine").iterdir()] == ["thesis.txt"] and log(tmp_path) == []
+    assert [path.name for path in (runs_folder() / "mine").iterdir()] == ["thesis.txt"] and executed == []
     runner.run(name="first", source=notebooks)
     with pytest.raises(CourseError, match="holds a run with"):
         runner.run(name="first", lane="full", source=notebooks)
 
 
-def test_ctrl_c_keeps_what_was_done(notebooks, tmp_path, monkeypatch):
-    execute, calls = runner.execute, []
-
-    def interrupted(*args):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        execute(*args)
-
-    monkeypatch.setattr(runner, "execute", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        runner.run(source=notebooks)
-    assert list(read_json(runs_folder() / "fast-synthetic" / runner.STATE)["done"]) == ["01_a.ipynb"]
-    runner.run(source=notebooks)
-    assert log(tmp_path) == ["01_a fast", "02_b fast", "03_c fast"]
+def test_the_courses_own_contents_list_its_seven_notebooks():
+    folder = lanes.repository() / "notebooks"
+    assert [path.name[:2] for path in runner.notebooks(folder)] == [f"0{number}" for number in range(1, 8)]
 
 
 def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
-    pieces = ["\r 0%", "\r 50%", "\r100% done\nnext\r\n"]  # papermill stores each write as an output of its own
-    outputs = [nbformat.v4.new_output("stream", name="stderr", text=piece) for piece in pieces]
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell("", outputs=outputs)], metadata={"papermill": {"x": 1}}
-    )
-    runner.tidy(notebook)
-    (output,) = notebook.cells[0].outputs
-    assert output.text == "100% done\nnext\n" and "papermill" not in notebook.metadata
+    pieces = [
+        "\r 0%",
+        "\r 50%",
+        "\r100% done\nnext\r\n",
+        "\rbar\r",
+    ]  # papermill stores each write as an output of its own
+    outputs = [new_output("stream", name="stderr", text=piece) for piece in pieces]
+    outputs += [
+        new_output("stream", name="stdout", text="one\n"),
+        new_output("display_data"),
+        new_output("stream", name="stderr", text="\r 1%\r 2%"),
+    ]
+    book = new_notebook(cells=[new_code_cell("", outputs=outputs)], metadata={"papermill": {"x": 1}})
+    runner.tidy(book)
+    texts = [output.get("text") for output in book.cells[0].outputs]
+    assert texts == ["100% done\nnext\nbar", "one\n", None, " 2%"] and "papermill" not in book.metadata
 
 
 @pytest.mark.parametrize(
@@ -137,7 +155,7 @@ def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
         (["run", "--corpus", "fssd"], "Did you mean 'fsdd'"),
         (["run", "--name", "../../etc"], "no name for a folder"),
         (["fetch", "audiomnits"], "Did you mean 'audiomnist'"),
-        (["train", "--name", "x", "--split", "sorted"], "random, speaker, one_speaker, published"),
+        (["train", "--name", "x", "--split", "sorted"], "'random', 'speaker', 'one_speaker' or 'published'"),
         (["train", "--name", "x", "--recipe", "nothing.yaml"], "no such file"),
         (["predict", "a.wav", "--model", "nothing.safetensors"], "no such checkpoint"),
     ],
@@ -162,6 +180,7 @@ def test_trouble_from_outside_is_one_line_too(raised, status, words, capsys, mon
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_train_then_predict_real_recordings(fsdd_root, tmp_path, capsys, recipe, monkeypatch):
     monkeypatch.setenv("SPOKENDIGITS_DATA", str(fsdd_root.parent))
     recipe.but(corpus="fsdd", takes=4).to_yaml(tmp_path / "recipe.yaml")
@@ -179,33 +198,38 @@ def test_train_then_predict_real_recordings(fsdd_root, tmp_path, capsys, recipe,
     assert "bad.wav" in err
 
 
-def test_results_tell_the_seconds_of_every_notebook_that_ran(notebooks, tmp_path):
-    folder = runner.run(source=notebooks)
+def test_a_runs_results_are_worded_as_the_stored_ones_are(tmp_path):
+    """Also the seconds of every notebook that ran, which are the run's own."""
     stored = lanes.stored("fast")
-    write_json(folder / "metrics.json", stored["metrics"])
-    for split, made in stored["trained"].items():
-        write_json(folder / split / "run.json", made)
-    write_json(
-        folder / runner.STATE, read_json(folder / runner.STATE) | {"seconds": {"01_a.ipynb": 3.4, "02_b.ipynb": 61.7}}
-    )
-    prose = runner.results(folder)["prose"]
+    write_json(tmp_path / "metrics.json", stored["metrics"])
+    for split, record in stored["trained"].items():
+        write_json(tmp_path / split / "run.json", record)
+    write_json(tmp_path / runner.STATE, stored["course"])
+    assert words.fast(tmp_path)["prose"] == stored["prose"]
+    write_json(tmp_path / runner.STATE, stored["course"] | {"seconds": {"01_a.ipynb": 3.4, "02_b.ipynb": 61.7}})
+    prose = words.fast(tmp_path)["prose"]
     assert (prose["seconds_01_a"], prose["seconds_02_b"], prose["seconds"]) == ("3", "62", "65")
 
 
-def test_stored_results_are_found_in_a_checkout_and_beside_an_installed_package(tmp_path):
-    assert "prose" in lanes.stored("seed")
-    root = Path(runner.__file__).parent
-    installed = tmp_path / "site" / "spokendigits"
-    shutil.copytree(root, installed, ignore=shutil.ignore_patterns("__pycache__"))
-    # As pyproject.toml maps it: the folder of results becomes a part of the package.
+def test_what_an_installed_package_carries_is_enough_for_results_and_cards(tmp_path):
+    """As pyproject.toml maps it: modules, the data files that it names, and a part of the book."""
+    root = Path(spokendigits.__file__).parent
     settings = tomllib.loads((root.parent / "pyproject.toml").read_text())["tool"]["setuptools"]
-    shutil.copytree(root.parent / settings["package-dir"]["spokendigits.results"], installed / "results")
-    code = "from spokendigits import course; print(course.__file__, len(lanes.stored('seed')['prose']))"
+    installed = tmp_path / "site" / "spokendigits"
+    for package in settings["packages"]:
+        source = root.parent / settings["package-dir"].get(package, package.replace(".", "/"))
+        for pattern in ["*.py", *settings["package-data"].get(package, [])]:
+            for path in source.glob(pattern):
+                target = installed.parent / package.replace(".", "/") / path.relative_to(source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+    code = """from spokendigits import lanes
+from spokendigits.publish import card, say_a_digit
+print(lanes.__file__, len(lanes.stored("seed")["prose"]), card.write("."), say_a_digit.LICENCE.is_file())"""
     out = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(installed.parent)},
         capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    assert str(installed) in out and int(out.split()[-1]) == len(lanes.stored("seed")["prose"])
-    folders = {path.parent.relative_to(root.parent).as_posix() for path in root.rglob("*.py")}
-    named = {name.replace(".", "/") for name in settings["packages"]}
-    assert folders == named - {"spokendigits/results"}, "pyproject.toml names every package"
+    ).stdout.split()  # fmt: skip
+    assert out == [str(installed / "lanes.py"), str(len(lanes.stored("seed")["prose"])), "MODEL_CARD.md", "True"]
+    folders = {path.parent.relative_to(root.parent).as_posix().replace("/", ".") for path in root.rglob("*.py")}
+    assert folders == set(settings["packages"]) - {"spokendigits.shipped"}, "pyproject.toml names every package"
