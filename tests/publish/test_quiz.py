@@ -1,8 +1,6 @@
 """The quizzes at the end of the notebooks: what every question must have, and what quiz.js makes of it in a browser."""
 
 import re
-import shutil
-import subprocess
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,21 +9,13 @@ import nbformat
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from markdown_it import MarkdownIt
+
+from spokendigits.publish import runner
 
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = ROOT / "book" / "_static"
-WITH_QUIZ = [
-    "01_data",
-    "02_features",
-    "03_training",
-    "04_evaluation",
-    "05_error_analysis",
-    "06_real_voices",
-    "07_small_and_fast",
-]
+NOTEBOOKS = [path.stem for path in runner.notebooks(ROOT / "notebooks")]
 HEADING, SUMMARY = "## Check yourself", "## What you have now"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def section(name: str) -> list[str]:
@@ -38,12 +28,7 @@ def section(name: str) -> list[str]:
     return sources[start:end]
 
 
-# Notebooks of the list must have a quiz; what others have is looked at too.
-QUIZZES = {
-    path.stem: section(path.stem)
-    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    if path.stem in WITH_QUIZ or section(path.stem)
-}
+QUIZZES = {name: section(name) for name in NOTEBOOKS}
 
 
 def answers(source: str) -> list[tuple[bool, str, str]]:
@@ -141,64 +126,53 @@ def test_the_verdicts_can_be_read(theme, background):
         assert (light + 0.05) / (dark + 0.05) >= 4.5, colour
 
 
-CLICKS = """
-const summary = (question, place) => document.querySelectorAll(".question")[question].querySelectorAll("summary")[place];
-const note = (name) => document.body.setAttribute(`data-${name}`, document.querySelector(".quiz-score p").textContent);
-addEventListener("load", () => {
-  note("start");
-  for (const [question, place] of CHOICES) {
-    summary(question, place).focus();
-    document.activeElement.click(); // what Enter does to the element in focus
-  }
-  note("end");
-  if (AGAIN) document.querySelector(".quiz-score button").click();
-  document.body.setAttribute("data-focus", document.activeElement === summary(0, 0));
-});
-"""
+def opened_quiz(opened):
+    """The first notebook's page of the book, and for each question the places of its right answer and of a wrong one."""
+    right = [[right for right, _, _ in answers(source)] for source in QUIZZES[NOTEBOOKS[0]][1:]]
+    page = opened(f"notebooks/{NOTEBOOKS[0]}")
+    return page, [(each.index(True), each.index(False)) for each in right]
 
 
-def clicked(folder: Path, choices: list[tuple[int, int]], again: bool = False) -> BeautifulSoup:
-    """A page with the first notebook's quiz, as a browser has it after these answers were opened."""
-    if not CHROMIUM:
-        pytest.skip("no Chromium on this computer")
-    body = "".join(MarkdownIt("commonmark").render(source) for source in section(WITH_QUIZ[0]))
-    for name in ("course.css", "quiz.js"):
-        shutil.copy(STATIC / name, folder)
-    script = CLICKS.replace("CHOICES", str([list(choice) for choice in choices])).replace("AGAIN", str(again).lower())
-    page = folder / "quiz.html"
-    page.write_text(
-        '<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>Quiz</title>'
-        f'<link rel="stylesheet" href="course.css"><script src="quiz.js"></script><body>{body}<script>{script}</script></body></html>',
-        encoding="utf-8",
-    )
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    command = [CHROMIUM, *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True)
-    return BeautifulSoup(done.stdout, "html.parser")
+def choose(page, question: int, place: int) -> None:
+    """Opens an answer with the keyboard."""
+    page.locator(".question").nth(question).locator("summary").nth(place).press("Enter")
 
 
-def places(name: str) -> list[tuple[int, int]]:
-    """For each question, the place of its right answer and that of a wrong one."""
-    found = [[right for right, _, _ in answers(source)] for source in section(name)[1:]]
-    return [(one.index(True), one.index(False)) for one in found]
+def score(page) -> str:
+    return page.inner_text(".quiz-score p")
 
 
-def test_in_a_browser_the_first_try_counts(tmp_path):
+@pytest.mark.slow
+def test_in_a_browser_the_first_try_counts(opened):
     """Right, wrong and then right, right: two at first try. The rest stay unopened."""
-    (first, _), (second, wrong), (third, _), *_ = places(WITH_QUIZ[0])
-    page = clicked(tmp_path, [(0, first), (1, wrong), (1, second), (2, third)])
-    assert page.body["data-start"] == "0 of 6 right at first try, 6 to go"
-    assert page.body["data-end"] == "Question 3: right. 2 of 6 right at first try, 3 to go"
-    marked = [(tag["class"][1], tag.select_one(".verdict").get_text()) for tag in page.select("details.marked")]
-    assert Counter(marked) == {("right", "right"): 3, ("wrong", "not this one"): 1}
-    assert page.select_one(".quiz-score p")["aria-live"] == "polite"
-    for question in page.select(".question"):
-        assert page.find(id=question["aria-labelledby"]).get_text().endswith("?")
+    page, ((first, _), (second, wrong), (third, _), *_) = opened_quiz(opened)
+    assert score(page) == "0 of 6 right at first try, 6 to go"
+    for question, place in ((0, first), (1, wrong), (1, second), (2, third)):
+        choose(page, question, place)
+    page.wait_for_function("document.querySelectorAll('details.marked').length === 4")
+    assert score(page) == "Question 3: right. 2 of 6 right at first try, 3 to go"
+    marked = page.locator("details.marked")
+    verdicts = zip(
+        marked.evaluate_all("all => all.map(one => one.classList[1])"),
+        marked.locator(".verdict").all_inner_texts(),
+        strict=True,
+    )
+    assert Counter(verdicts) == {("right", "right"): 3, ("wrong", "not this one"): 1}
+    assert page.get_attribute(".quiz-score p", "aria-live") == "polite"
+    labels = page.locator(".question").evaluate_all(
+        "all => all.map(one => document.getElementById(one.getAttribute('aria-labelledby')).textContent)"
+    )
+    assert len(labels) == 6 and all(label.endswith("?") for label in labels)
 
 
-def test_in_a_browser_all_right_and_then_once_more(tmp_path):
-    right = [(number, place) for number, (place, _) in enumerate(places(WITH_QUIZ[0]))]
-    page = clicked(tmp_path, right, again=True)
-    assert page.body["data-end"] == "Question 6: right. 6 of 6 right at first try"
-    assert page.select_one(".quiz-score p").get_text() == "0 of 6 right at first try, 6 to go"
-    assert not page.select("details[open], .marked, .verdict") and page.body["data-focus"] == "true"
+@pytest.mark.slow
+def test_in_a_browser_all_right_and_then_once_more(opened):
+    page, places = opened_quiz(opened)
+    for question, (right, _) in enumerate(places):
+        choose(page, question, right)
+    page.wait_for_function("document.querySelectorAll('details.marked').length === 6")
+    assert score(page) == "Question 6: right. 6 of 6 right at first try"
+    page.click(".quiz-score button")
+    assert score(page) == "0 of 6 right at first try, 6 to go"
+    assert page.locator(".question details[open], .marked, .verdict").count() == 0
+    assert page.locator(".question").first.locator("summary").first.evaluate("one => one === document.activeElement")
