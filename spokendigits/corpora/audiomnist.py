@@ -258,15 +258,9 @@ def read(root: Path | str) -> Corpus:
     whole = SHAPE["speakers"] * SHAPE["digits"] * SHAPE["takes"]
     if len(table) < whole:
         notes.append(f"A part of AudioMNIST: {len(table):,} of {whole:,} recordings.")
-    return Corpus(
-        name="audiomnist",
-        root=root,
-        table=table.merge(facts, on="speaker", how="left"),
-        title="AudioMNIST",
-        licence="MIT",
-        source=f"github.com/soerenab/AudioMNIST ({source})",
-        notes=tuple(notes),
-    )
+    table = table.merge(facts, on="speaker", how="left")
+    source = f"github.com/soerenab/AudioMNIST ({source})"
+    return Corpus("audiomnist", root, table, "AudioMNIST", "MIT", source, notes=tuple(notes))
 
 
 def _facts(meta: dict[str, dict] | None, speakers: list[str]) -> tuple[pd.DataFrame, list[str]]:

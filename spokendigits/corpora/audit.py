@@ -101,38 +101,30 @@ def audit(corpus: Corpus, progress: bool = True) -> pd.DataFrame:
     twins = clips[(clips["digest"] != "") & clips.duplicated("digest", keep=False)]
     labels = twins.groupby("digest")[["digit", "speaker"]].transform("nunique")
     advice_on_rate = f"Most have {common:,} Hz. All are resampled, but these have more or fewer high frequencies."
+    advice_on_labels = "The same recording under two labels: at most one is right."
     checks = [
         ("unreadable", clips[problem.str.startswith("unreadable")], "Replace or remove them.", "{path}: {problem}"),
         ("truncated", clips[problem.str.startswith("truncated")], "Fetch them again.", "{path}: {problem}"),
-        ("empty", clips[problem.str.startswith("empty")], "Fetch or record them again.", "{path}"),
-        ("NaN or infinite samples", heard[~heard["finite"]], "Replace or remove them.", "{path}"),
-        (
-            "silent",
-            heard[heard["peak"] < SILENT],
-            "Peak below -60 dBFS: listen, then record again or remove.",
-            "{path}",
-        ),
-        ("clipped", heard[heard["clipped"]], "Three samples in a row at full scale: recorded too loud.", "{path}"),
+        ("empty", clips[problem.str.startswith("empty")], "Fetch or record them again."),
+        ("NaN or infinite samples", heard[~heard["finite"]], "Replace or remove them."),
+        ("silent", heard[heard["peak"] < SILENT], "Peak below -60 dBFS: listen, then record again or remove."),
+        ("clipped", heard[heard["clipped"]], "Three samples in a row at full scale: recorded too loud."),
         ("not mono", heard[heard["channels"] > 1], "Averaged to mono: listen.", "{path} ({channels} channels)"),
         ("another sample rate", heard[heard["rate"] != common], advice_on_rate, "{path} ({rate:,} Hz)"),
         ("shorter than 0.15 s", heard[heard["seconds"] < SHORT], "Is it cut off?", "{path} ({seconds:.2f} s)"),
         ("longer than 1 s", heard[heard["seconds"] > LONG], "Its loudest second is used.", "{path} ({seconds:.2f} s)"),
         ("identical files", twins, "One recording counted twice: remove the copy.", "{twins}"),
-        (
-            "identical files, other digit or speaker",
-            twins[labels.gt(1).any(axis=1)],
-            "The same recording under two labels: at most one is right.",
-            "{twins}",
-        ),
+        ("identical files, other digit or speaker", twins[labels.gt(1).any(axis=1)], advice_on_labels, "{twins}"),
     ]
     rows = []
-    for check, faulty, advice, example in checks:
+    for check, faulty, advice, *example in checks:
         if faulty.empty:
             rows.append((check, 0, "", ""))
             continue
         first = faulty.iloc[0]
         same = faulty.loc[faulty["digest"] == first["digest"], "path"]
-        rows.append((check, len(faulty), example.format(**first, twins=" = ".join(same[:2])), advice))
+        example = (example or ["{path}"])[0].format(**first, twins=" = ".join(same[:2]))
+        rows.append((check, len(faulty), example, advice))
     rows += [_missing_takes(corpus.table), _missing_facts(corpus.table)]
     rows += [("note", pd.NA, "", note) for note in corpus.notes]
     return pd.DataFrame(rows, columns=["check", "clips", "example", "advice"]).astype({"clips": "Int64"})

@@ -157,7 +157,10 @@ def _reason(url: str, error: requests.RequestException) -> str:
 def _extract(source: Path, folder: Path, progress: bool) -> None:
     """Unpacks an archive to an empty folder, once every member's name was seen to be safe."""
     with open(source, "rb") as file:
-        is_zip = file.read(2) == b"PK"
+        start = file.read(2)
+    is_zip = start == b"PK"
+    if not is_zip and start != b"\x1f\x8b":
+        raise BadArchive(f"{source.name}: neither a zip nor a tar.gz (a sign-in page?). Download it again.")
     with zipfile.ZipFile(source) if is_zip else tarfile.open(source, "r:gz") as archive:
         members = archive.infolist() if is_zip else archive.getmembers()
         names = [member.filename if is_zip else member.name for member in members]
@@ -215,9 +218,7 @@ def unpack(
                     path.replace(folder / inside)
             finish(folder)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
-        raise BadArchive(
-            f"{source.name}: not a whole zip or tar.gz ({error}; a sign-in page?). Download it again."
-        ) from None
+        raise BadArchive(f"{source.name}: not a whole archive ({error}). Download it again.") from None
     return target
 
 

@@ -40,15 +40,8 @@ def read(root: Path | str, pattern: str = PATTERN, csv: Path | str | None = None
     if "take" not in table:
         table = table.sort_values("path")
         table["take"] = table.groupby(["speaker", "digit"]).cumcount()
-    return Corpus(
-        name="folder",
-        root=root,
-        table=table,
-        title=f"Recordings in {root.resolve().name}",
-        licence="unknown",
-        source="your own files",
-        notes=notes,
-    )
+    title = f"Recordings in {root.resolve().name}"
+    return Corpus("folder", root, table, title, "unknown", "your own files", notes=notes)
 
 
 def _from_names(root: Path, pattern: str) -> pd.DataFrame:

@@ -118,12 +118,6 @@ def read(root: Path | str) -> Corpus:
     """
     root = Path(root)
     table = table_of((path.relative_to(root).as_posix() for path in _recordings(root).glob("*.wav")), FILE)
-    return Corpus(
-        name="fsdd",
-        root=root,
-        table=table.assign(gender="male", accent=table["speaker"].map(ACCENTS)),
-        title="Free Spoken Digit Dataset",
-        licence="CC BY-SA 4.0",
-        source="github.com/Jakobovski/free-spoken-digit-dataset, tag v1.0.10",
-        notes=NOTES,
-    )
+    table = table.assign(gender="male", accent=table["speaker"].map(ACCENTS))
+    source = "github.com/Jakobovski/free-spoken-digit-dataset, tag v1.0.10"
+    return Corpus("fsdd", root, table, "Free Spoken Digit Dataset", "CC BY-SA 4.0", source, notes=NOTES)

@@ -167,12 +167,7 @@ def read(root: Path | str) -> Corpus:
     record, clips = _record(root)
     facts = pd.read_csv(root / "speakers.csv", dtype=str).rename(columns={"variant": "voice"})
     facts = facts[["speaker", "gender", "accent", "voice"]].replace({"accent": ACCENTS})
-    return Corpus(
-        name="synthetic",
-        root=root,
-        table=table_of(clips).merge(facts, on="speaker", how="left", validate="many_to_one"),
-        title="Synthetic digits",
-        licence="Made on this machine by espeak-ng (a GPL-3.0 program); the recordings are its output.",
-        source=f"espeak-ng {record['espeak']}, recipe {record['recipe']}, seed {record['seed']}",
-        synthetic=True,
-    )
+    table = table_of(clips).merge(facts, on="speaker", how="left", validate="many_to_one")
+    licence = "Made on this machine by espeak-ng (a GPL-3.0 program); the recordings are its output."
+    source = f"espeak-ng {record['espeak']}, recipe {record['recipe']}, seed {record['seed']}"
+    return Corpus("synthetic", root, table, "Synthetic digits", licence, source, synthetic=True)

@@ -207,15 +207,9 @@ def read_made(
     engines = ", ".join(f"{engine} ({count} voices)" for engine, count in facts["engine"].value_counts().items())
     facts = facts.rename(columns={"name": "voice", "language": "accent"}).drop(columns="clips")
     table = complete(table) if complete else table
-    return Corpus(
-        name=name,
-        root=root,
-        table=table.merge(facts, on="speaker", how="left", validate="many_to_one"),
-        title=title,
-        licence="Made on this machine; what may be done with it follows from the licence of each voice.",
-        source=f"{engines}, seed {record['seed']}",
-        synthetic=True,
-    )
+    table = table.merge(facts, on="speaker", how="left", validate="many_to_one")
+    licence = "Made on this machine; what may be done with it follows from the licence of each voice."
+    return Corpus(name, root, table, title, licence, f"{engines}, seed {record['seed']}", synthetic=True)
 
 
 def read(root: Path | str) -> Corpus:
