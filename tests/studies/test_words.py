@@ -13,6 +13,7 @@ from spokendigits.publish.runner import STATE
 from spokendigits.publish.words import AVERAGED, fast, full
 from spokendigits.recipe import Recipe
 from studies import words
+from studies.bench import report
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "book" / "results"
@@ -23,6 +24,9 @@ STORED = [name for name in words.PROSE if name != "gpu" or (RESULTS / "gpu.json"
 def test_the_words_of_a_result_are_those_of_its_numbers(name):
     stored = read_json(RESULTS / f"{name}.json")
     assert words.PROSE[name](stored) == stored["prose"], f"book/results/{name}.json: word it again with studies.words"
+    if name == "bench":
+        again = {**report.ratios(stored["rounds"]), "medians": report.medians(stored["rounds"])}
+        assert {key: stored[key] for key in again} == again, "of the rounds"
 
 
 def test_the_words_of_the_seeds_runs_are_those_of_their_numbers(tmp_path):
