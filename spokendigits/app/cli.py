@@ -4,6 +4,7 @@ import argparse
 import errno
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 from spokendigits import __version__
@@ -38,10 +39,11 @@ def run(options) -> int:
 
     folder = runner.run(options.corpus, options.lane, options.name)
     if options.book:
-        from spokendigits.publish import book, say_a_digit
+        from spokendigits.publish import say_a_digit
+        from spokendigits.publish.book import build_run
 
         say_a_digit.prepare()
-        print(f"\nThe book is ready. Open it in a browser:\n  {book.build_run(folder).as_uri()}")
+        print(f"\nThe book is ready. Open it in a browser:\n  {build_run(folder).as_uri()}")
     print(f"The executed notebooks are in {folder / 'notebooks'}")
     return 0
 
@@ -119,13 +121,14 @@ def compare(options) -> int:
     return 0
 
 
-def build_book(options) -> int:
+def book(options) -> int:
     from spokendigits import lanes
-    from spokendigits.publish import book, say_a_digit
+    from spokendigits.publish import say_a_digit
+    from spokendigits.publish.book import build
 
     say_a_digit.prepare()
     source = lanes.repository() / "notebooks"
-    index = book.build(source, source.parent / "_build" / "book", None)
+    index = build(source, source.parent / "_build" / "book", None)
     print(f"The book is ready. Open it in a browser:\n  {index.as_uri()}")
     return 0
 
@@ -137,72 +140,22 @@ def students(options) -> int:
     return 0
 
 
+COMMANDS = {task.__name__: task for task in (doctor, fetch, run, train, predict, export, compare, book, students)}
+
+
 def parser() -> argparse.ArgumentParser:
-    """The command line: one sub-command a task."""
+    """The command line: one sub-command a task. commands.toml says what each does and takes."""
     top = argparse.ArgumentParser(
         prog="spokendigits", description="The course Spoken Digits: data, notebooks, training, book."
     )
     top.add_argument("--version", action="version", version=f"spokendigits {__version__}")
     commands = top.add_subparsers(dest="command", required=True)
-
-    def command(function, summary: str, name: str = ""):
-        """Adds a sub-command; returns the function that adds an argument to it, given its name or flag and its help."""
-        sub = commands.add_parser(name or function.__name__, help=summary, description=summary)
-        sub.set_defaults(function=function)
-        return lambda argument, about, **how: sub.add_argument(argument, help=about, **how)
-
-    several = {"action": "append", "metavar": "NAME"}
-    score = {"type": float, "metavar": "SCORE"}
-    flag = {"action": "store_true"}
-
-    command(doctor, "check this computer, one OK or FAIL line each")
-
-    add = command(fetch, "make or download a corpus")
-    add("corpus", "synthetic, voices, fsdd, audiomnist, or others: words and noises that are no digits")
-    add("--source", "a local folder or zip to take it from; for audiomnist also github, h2o or huggingface")
-    add("--verify", "check every file", **flag)
-
-    add = command(run, "run the notebooks in order, then build the book")
-    known = "synthetic, voices, fsdd, audiomnist, or a folder with recordings (default: %(default)s)"
-    add("--corpus", known, default="synthetic")
-    add("--lane", "fast: minutes on a CPU; full: the seed's size (default: %(default)s)", default="fast")
-    add("--name", "folder under runs/ (default: LANE-CORPUS)", default="")
-    add("--no-book", "stop after the notebooks", dest="book", action="store_false")
-
-    add = command(train, "train one classifier without the notebooks")
-    add("--name", "folder under runs/", required=True)
-    add("--corpus", "as for run")
-    add("--lane", "as for run", default="fast")
-    add("--recipe", "a recipe in YAML, the course's or Hydrogen Torch's, instead of a lane")
-    add("--split", "random, speaker, one_speaker or published")
-    add("--set", "any setting of the recipe, as often as needed", action="append", default=[], metavar="NAME=VALUE")
-    add("--all-folds", "one training a fold, into NAME-0, NAME-1 …", **flag)
-    add("--tracker", "tensorboard or mlflow: follow the training there", default=[], **several)
-    add("--find-batch-size", "let a small GPU take each batch in parts as large as fit", **flag)
-
-    add = command(compare, "put trainings side by side: what differs, curves, scores")
-    add("runs", "a folder, or a name under runs/", nargs="+", metavar="RUN")
-    add("--figure", "where to draw the curves (default: compare.png under runs/)")
-
-    lines = "find the digits in recordings, one line each: path, start and end in seconds, digit, probability"
-    add = command(predict, lines)
-    add("inputs", "a recording, a folder of them, or - for standard input", nargs="+", metavar="INPUT")
-    add("--model", "a model.safetensors, or a .onnx that export wrote", required=True)
-    add("--out", "write all probabilities there; the same command continues it", metavar="FILE.csv")
-    usual = "(default: the exported model's own; without one, all are digits)"
-    add("--threshold", f"a lower score is no digit {usual}", **score)
-
-    files = "write a trained classifier as files that need no PyTorch: ONNX, weights with their card, MLflow"
-    add = command(export, files)
-    add("model", "a run's folder, its name under runs/, or a model.safetensors", metavar="MODEL")
-    add("--out", "a new folder, or an earlier export to replace", required=True, metavar="FOLDER")
-    add("--format", "onnx, int8, bundle or mlflow, as often as needed (default: the first three)", **several)
-    usual = "(default: the run's own, or else fsdd)"
-    add("--calibration", f"whose clips show int8 how large numbers get {usual}", metavar="CORPUS")
-    add("--threshold", "written into the model: a lower score is no digit", **score)
-
-    command(build_book, "build the book from the outputs stored in the notebooks", "book")
-    command(students, "write copies of the notebooks without solutions and outputs")
+    for name, command in tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8")).items():
+        sub = commands.add_parser(name, help=command["summary"], description=command["summary"])
+        sub.set_defaults(function=COMMANDS[name])
+        for argument, how in command.get("arguments", {}).items():
+            kind = {"type": float} if argument == "--threshold" else {}  # all others are text
+            sub.add_argument(argument, **how, **kind)
     return top
 
 

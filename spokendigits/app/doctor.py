@@ -21,7 +21,7 @@ from spokendigits.files import data_folder, find_data
 
 OK, WARN, FAIL = " OK ", "WARN", "FAIL"
 PYTHONS = ((3, 11), (3, 12))
-DISK = 2e9  # bytes: 0.8 GB of clips, 0.7 GB decoded, and the runs
+DISK = 2  # GB: 0.8 of clips, 0.7 decoded, and the runs
 NETWORK_SECONDS = 3
 SITES = {  # what is asked over the network: address, and what it is asked for
     "the Hugging Face hub": ("https://huggingface.co", "ImageNet weights"),
@@ -40,13 +40,14 @@ class Check(NamedTuple):
         return f"[{self.status}] {self.name}: {self.detail}"
 
 
+def _judge(name: str, good: bool, fine: str, otherwise: str, bad: str = FAIL) -> Check:
+    return Check(OK, name, fine) if good else Check(bad, name, otherwise)
+
+
 def _python() -> Iterator[Check]:
     version, wanted = platform.python_version(), " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-    if sys.version_info[:2] in PYTHONS:
-        yield Check(OK, "Python", version)
-    else:
-        advice = f"Make an environment with Python {wanted}, then install the course in it"
-        yield Check(FAIL, "Python", f"{version}. {advice}")
+    advice = f"{version}. Make an environment with Python {wanted}, then install the course in it"
+    yield _judge("Python", sys.version_info[:2] in PYTHONS, version, advice)
 
 
 def _packages() -> Iterator[Check]:
@@ -65,21 +66,20 @@ def _packages() -> Iterator[Check]:
             version = importlib.metadata.version(wanted.name)
         except importlib.metadata.PackageNotFoundError:
             yield Check(bad, wanted.name, f"missing. {install}")
-            continue
-        good = wanted.specifier.contains(version, prereleases=True)
-        yield Check(OK if good else bad, wanted.name, version if good else f"{version} does not fit. {install}")
+        else:
+            good = wanted.specifier.contains(version, prereleases=True)
+            yield _judge(wanted.name, good, version, f"{version} does not fit. {install}", bad)
 
 
 def _torch() -> Iterator[Check]:
     names = ("torch", "torchaudio", "torchvision")
     try:
-        versions = [importlib.import_module(name).__version__ for name in names]
+        versions = ", ".join(importlib.import_module(name).__version__ for name in names)
+        yield Check(OK, ", ".join(names), f"{versions} load together")
     except Exception as error:  # a build that does not match fails with whatever its C++ raises
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         advice = f"Install all three again with one command: `pip install --force-reinstall {' '.join(names)}`"
         yield Check(FAIL, ", ".join(names), f"they do not load together ({first}). {advice}")
-    else:
-        yield Check(OK, ", ".join(names), f"{', '.join(versions)} load together")
 
 
 def _audio() -> Iterator[Check]:
@@ -95,7 +95,7 @@ def _audio() -> Iterator[Check]:
     half = soxr.resample(back, rate, rate // 2)
     good = np.abs(back - tone).max() < 1e-4 and abs(len(half) - len(tone) / 2) <= 1
     advice = "a WAV came back changed. Run `pip install --force-reinstall soundfile soxr`"
-    yield Check(OK if good else FAIL, "audio", "WAV files are read, written and resampled" if good else advice)
+    yield _judge("audio", good, "WAV files are read, written and resampled", advice)
 
 
 def _espeak() -> Iterator[Check]:
@@ -126,23 +126,22 @@ def _machine() -> Iterator[Check]:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     except (AttributeError, ValueError, OSError):  # Windows
         yield Check(OK, "machine", f"{cores()} cores")
-        return
-    enough = memory >= 4
-    advice = "" if enough else ". 4 GB are wanted: close other programs, and choose a small batch"
-    yield Check(OK if enough else WARN, "machine", f"{cores()} cores, {memory:.0f} GB of memory{advice}")
+    else:
+        size = f"{cores()} cores, {memory:.0f} GB of memory"
+        advice = "4 GB are wanted: close other programs, and choose a small batch"
+        yield _judge("machine", memory >= 4, size, f"{size}. {advice}", WARN)
 
 
 def _disk() -> Iterator[Check]:
     folder = data_folder()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(there).free / 1e9
     if not os.access(there, os.W_OK):
         yield Check(FAIL, "disk", f"{there} cannot be written. Set SPOKENDIGITS_HOME to a folder of your own")
-    elif free < DISK:
-        advice = f"{DISK / 1e9:.0f} GB are needed: make room, or set SPOKENDIGITS_HOME to a folder on another disk"
-        yield Check(FAIL, "disk", f"{free / 1e9:.1f} GB free for {folder}. {advice}")
-    else:
-        yield Check(OK, "disk", f"{free / 1e9:.0f} GB free for {folder}")
+        return
+    advice = f"{DISK:.0f} GB are needed: make room, or set SPOKENDIGITS_HOME to a folder on another disk"
+    tight = f"{free:.1f} GB free for {folder}. {advice}"
+    yield _judge("disk", free >= DISK, f"{free:.0f} GB free for {folder}", tight)
 
 
 def _network() -> Iterator[Check]:
@@ -166,7 +165,7 @@ def _network() -> Iterator[Check]:
         thread.join(NETWORK_SECONDS)
     for site, (_, what) in SITES.items():
         silent = f"{site} does not answer: no {what}. Not needed for the synthetic corpus"
-        yield Check(OK, "network", f"{site} answers") if site in answered else Check(WARN, "network", silent)
+        yield _judge("network", site in answered, f"{site} answers", silent, WARN)
 
 
 def _data() -> Iterator[Check]:

@@ -197,10 +197,10 @@ def _words(file: soundfile.SoundFile, rate: int) -> Iterator[tuple[vad.Word, np.
     # As the book's page cuts.
     ends = [min(word.end, word.start + vad.LONGEST) for word in words]
     places = [(round(word.start * rate), round(end * rate)) for word, end in zip(words, ends, strict=True)]
-    return zip(words, cut(whole or _blocks(file, rate), places), strict=False)
+    return zip(words, _cut(whole or _blocks(file, rate), places), strict=False)
 
 
-def cut(blocks: Iterable[np.ndarray], places: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
+def _cut(blocks: Iterable[np.ndarray], places: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
     """The samples from `start` to `end` of a recording in blocks, float [n] each, for `places` that follow one another."""
     blocks, ahead, first = iter(blocks), np.empty(0, np.float32), 0
     for start, end in places:
@@ -323,8 +323,8 @@ def _tell(path: str, words: list[Spoken], problem: str | None, bar: tqdm) -> Non
 def _rows(path: str, words: list[Spoken], problem: str | None) -> str:
     """A recording's rows of the table."""
     rows = [
-        [path, f"{word.start:.3f}", f"{word.end:.3f}", word.said]
-        + [f"{word.probability:.6f}", f"{word.score:.4f}", *(f"{chance:.6f}" for chance in word.probabilities)]
+        [path, f"{word.start:.3f}", f"{word.end:.3f}", word.said, f"{word.probability:.6f}", f"{word.score:.4f}"]
+        + [f"{chance:.6f}" for chance in word.probabilities]
         for word in words
     ]
     nothing = [path, "", "", NO_SPEECH if problem is None else UNREADABLE, *[""] * (len(COLUMNS) - 4)]

@@ -69,14 +69,8 @@ def write_onnx(
         if precision == "int8":
             backbone = _quantized(backbone, recipe, np.asarray(calibration))
         model = _joined(_frontend(classifier.frontend, recipe), onnx.load(backbone), _graph(recipe.loss))
-    facts = {
-        "recipe": recipe.to_share().to_dict(),
-        "labels": LABELS,
-        "weights": classifier.weights,
-        "threshold": None if threshold is None else float(threshold),
-        "sha256": sha256,
-        "version": __version__,
-    }
+    facts = {"recipe": recipe.to_share().to_dict(), "labels": LABELS, "weights": classifier.weights}
+    facts |= {"threshold": None if threshold is None else float(threshold), "sha256": sha256, "version": __version__}
     helper.set_model_props(model, {ENTRY: json.dumps(facts)})
     onnx.checker.check_model(model, full_check=True)
     with atomic_file(path) as temporary:
@@ -188,10 +182,7 @@ def _joined(frontend: onnx.GraphProto, backbone: onnx.ModelProto, answers: onnx.
 
 
 def parity(classifier: Classifier, model: OnnxClassifier, waveforms: np.ndarray) -> float:
-    """The largest difference of a log-probability between a classifier and its exported model.
-
-    waveforms: as for `log_probabilities`.
-    """
+    """The largest difference of a log-probability between a classifier and its exported model; see `log_probabilities`."""
     return float(np.abs(log_probabilities(classifier, waveforms) - log_probabilities(model, waveforms)).max())
 
 

@@ -20,7 +20,7 @@ import soundfile
 import soxr
 
 from spokendigits.app import cli, prediction
-from spokendigits.app.prediction import COLUMNS, Model, cut, find_digits, read, recordings
+from spokendigits.app.prediction import COLUMNS, Model, find_digits, read, recordings
 from spokendigits.clips import fit, read_audio
 from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
@@ -423,15 +423,11 @@ def test_killed_and_started_again_it_ends_the_same(models, said, tmp_path):
         return (tmp_path / out).read_bytes().count(b"\n") if (tmp_path / out).exists() else 0
 
     assert cli.main([*command, str(tmp_path / "whole.csv")]) == 1 and rows("whole.csv") == 1 + 2 * 119 + 1
-    kills = 0
-    for enough in (20, 130):  # before and after the bad recording
-        running = start()
-        while rows("killed.csv") < enough and running.poll() is None:
-            time.sleep(0.001)
-        running.send_signal(signal.SIGKILL)
-        kills += running.wait() == -signal.SIGKILL
-        assert rows("killed.csv") < rows("whole.csv")
-    assert kills == 2
+    running = start()
+    while rows("killed.csv") < 130 and running.poll() is None:  # past the bad recording
+        time.sleep(0.001)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL and rows("killed.csv") < rows("whole.csv")
     last = start()
     problems = last.stderr.read()
     assert last.wait() == 1, "a bad recording of an earlier start counts"
@@ -443,14 +439,3 @@ def test_a_model_that_cannot_be_had_is_said(tmp_path, capsys):
     for name in ("no.safetensors", "no.onnx"):
         assert cli.main(["predict", "a.wav", "--model", str(tmp_path / name)]) == 2
         assert str(tmp_path / name) in capsys.readouterr().err
-
-
-def test_blocks_and_words_meet_wherever_they_are_cut():
-    audio = np.arange(10_000, dtype=np.float32)
-    random = np.random.default_rng(0)
-    for _ in range(50):
-        edges = np.sort(random.integers(0, 10_001, 8))
-        places = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-        blocks = np.split(audio, np.sort(random.integers(0, 10_000, random.integers(0, 30))))
-        for (start, end), part in zip(places, cut(blocks, places), strict=True):
-            assert np.array_equal(part, audio[start:end])
