@@ -65,7 +65,6 @@ def of_course(small: dict, export: dict) -> dict:
         "parameters": sizes.get("parameters"),
         "start": lanes.weights_name(recipe["weights"]),
         "digest": small["made"].get("sha256"),
-        "lost": _lost(small["held_out"].get("lost")),
         "tables": {
             f"{who}, by {fact}": rows
             for who, part in (("People", small["people"]), ("Synthetic voices", small["held_out"]))
@@ -182,18 +181,6 @@ def _cited(citation: re.Match) -> str:
         said = f"{who} ({fields['year']})" if in_sentence else f"{who}, {fields['year']}"
         links.append(f"[{said}]({fields.get('url') or 'https://doi.org/' + fields['doi']})")
     return ", ".join(links) if in_sentence else f"({'; '.join(links)})"
-
-
-def _lost(lost: dict | None) -> dict | None:
-    """The difference from the teacher, as a lead of whichever of the two is ahead, in points."""
-    if not lost:
-        return None
-    low, high = 100 * lost["low"], 100 * lost["high"]
-    if lost["difference"] >= 0:
-        names = {"ahead": "its teacher", "behind": "this model"}
-    else:
-        names, low, high = {"ahead": "this model", "behind": "its teacher"}, -high, -low
-    return names | {"points": abs(100 * lost["difference"]), "low": low, "high": high}
 
 
 def _trainings(steps: dict[str, dict | None]) -> dict[str, dict | None]:

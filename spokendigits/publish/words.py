@@ -11,17 +11,9 @@ from spokendigits.lanes import RUN, shipped, weights_name
 from spokendigits.publish.runner import STATE
 
 AVERAGED = 25  # steps a point of the training curve, as in book/results/seed.json
-# Files of book/results that pages cannot do without, and the command of the Makefile that measures each.
-COMMANDS = {
-    "fast": "outputs",
-    "full": "full",
-    "bench": "bench",
-    "synthetic": "synthetic",
-    "fsdd": "real",
-    "seat": "seat",
-    "small": "small",
-    "export": "small",
-}
+# Files of book/results that pages cannot do without; each is measured by the Makefile's command of that name, or of this one.
+NEEDED = ("fast", "full", "bench", "synthetic", "fsdd", "seat", "small", "export")
+COMMANDS = {"fast": "outputs", "fsdd": "real", "export": "small"}
 GPU = (
     "On {gpu_device} the original's {{term}}`recipe` took {gpu_seconds_training} s with validation, in {gpu_precision}: "
     "{gpu_clips_a_second} clips a second, {gpu_ms_step} ms a step ({gpu_date}, PyTorch {gpu_torch})."
@@ -32,17 +24,15 @@ def stored(name: str) -> dict:
     """A file of book/results; CourseError that names the command that makes it where it is missing."""
     path = shipped(f"results/{name}.json")
     if not path.is_file():
-        raise CourseError(f"{path}: missing, so pages have no numbers to show. Run `make {COMMANDS[name]}`.")
+        raise CourseError(f"{path}: missing, so pages have no numbers to show. Run `make {COMMANDS.get(name, name)}`.")
     return read_json(path)
 
 
 def prose() -> dict[str, str]:
     """What all stored results say, by the names that pages use; `gpu_measured` also where no GPU was measured."""
-    for name in COMMANDS:
-        stored(name)
     texts: dict[str, str] = {}
-    for path in sorted(shipped("results").glob("*.json")):
-        texts |= read_json(path).get("prose", {})
+    for name in dict.fromkeys((*NEEDED, *(path.stem for path in shipped("results").glob("*.json")))):
+        texts |= stored(name).get("prose", {})
     return texts | {"gpu_measured": GPU.format_map(texts) if "gpu_device" in texts else "No GPU has been measured yet."}
 
 

@@ -203,7 +203,8 @@ def test_results_that_are_not_there_name_the_command_that_makes_them(tmp_path, m
     monkeypatch.setattr(words, "shipped", lambda name: tmp_path / name)
     (tmp_path / "results").mkdir()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for name, command in words.COMMANDS.items():
+    for name in words.NEEDED:
+        command = {"fast": "outputs", "fsdd": "real", "export": "small"}.get(name, name)
         with pytest.raises(CourseError, match=rf"^.*{name}\.json: missing.*`make {command}`\.$"):
             words.prose()
         assert command in targets
