@@ -29,7 +29,7 @@ USUAL = FORMATS[:3]  # what needs nothing but the course
 RECORD = "export.json"  # what an exported folder holds, and the sign that it is one
 CALIBRATION = 256  # clips that show the range of numbers in a network
 # What the MLflow model imports, and no more: PyTorch would be a thousand times as large as the model.
-SERVED = ("mlflow", "numpy", "onnxruntime", "pandas", "pooch", "pyyaml", "soundfile", "soxr", "tqdm")
+SERVED = ("mlflow", "numpy", "onnxruntime", "pandas", "pydantic", "pyyaml", "soundfile", "soxr", "tqdm")
 
 
 def write(
