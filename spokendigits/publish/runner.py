@@ -5,7 +5,6 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
@@ -13,9 +12,6 @@ import spokendigits
 from spokendigits import corpora, lanes
 from spokendigits.errors import CourseError, check_names
 from spokendigits.files import atomic_file, read_json, write_json
-
-if TYPE_CHECKING:  # of the extra `course`; the model card, which looks up STATE here, does without it
-    import nbformat
 
 DEFAULTS = {"corpus": "synthetic", "lane": "fast", "run": ""}
 STATE = "course.json"
@@ -103,7 +99,7 @@ def check_parameters(path: Path, parameters: dict) -> None:
 
 def execute(path: Path, target: Path, parameters: dict) -> None:
     """Executes one notebook into `target`. If a cell fails, `target` keeps its old content and the failed copy lies beside it."""
-    import nbformat
+    import nbformat  # here: of the extra `course`, and the model card, which looks up STATE here, does without it
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -126,7 +122,7 @@ def execute(path: Path, target: Path, parameters: dict) -> None:
     failed.unlink(missing_ok=True)
 
 
-def tidy(notebook: "nbformat.NotebookNode") -> None:
+def tidy(notebook) -> None:
     """Takes out what differs from run to run: papermill's paths and times, and all but the last state of progress bars."""
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 

@@ -113,15 +113,21 @@ def answer(model, path: Path) -> dict:
 
 
 # What JavaScript makes of the same: given the bytes of a file, or the samples of a clip.
-FILE = """async (text) => {
+PLAIN = "{...found, picture: [...found.picture], logProbabilities: [...found.logProbabilities], clip: null}"
+FILE = f"""async (text) => {{
     const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-    const { answer: found } = await sayADigit.answer(await sayADigit.decode(bytes.buffer));
-    return {...found, picture: [...found.picture], logProbabilities: [...found.logProbabilities], clip: [...found.clip]};
-}"""
-CLIP = """async (clip) => {
-    const [found] = await sayADigit.ask([Float32Array.from(clip)]);
-    return {...found, picture: [...found.picture], logProbabilities: [...found.logProbabilities], clip: null};
-}"""
+    const {{ answer: found }} = await sayADigit.answer(await sayADigit.decode(bytes.buffer));
+    return {PLAIN};
+}}"""
+CLIP = f"async (clip) => {{ const [found] = await sayADigit.ask([Float32Array.from(clip)]); return {PLAIN}; }}"
+WORDS = "(audio, rate) => sayADigit.findWords(Float32Array.from(audio), rate).words"
+RESAMPLED = "(audio, from) => [...sayADigit.resample(Float32Array.from(audio), from, 16000)]"
+
+
+def ask(page, function: str, *values):
+    """What a function of JavaScript makes of values. Long lists of numbers go as JSON: playwright's own way takes seconds."""
+    script = f"async (text) => JSON.stringify(await ({function})(...JSON.parse(text)))"
+    return json.loads(page.evaluate(script, json.dumps(values)))
 
 
 def differences(theirs: dict, ours: dict) -> dict[str, float]:
@@ -169,7 +175,7 @@ def test_the_same_clip_gives_the_same_picture_and_log_probabilities(say, read, t
     page, apart = say(), []
     for path in ten:
         ours = answer(read, path)
-        found = differences(page.evaluate(CLIP, ours["clip"].tolist()), ours)
+        found = differences(ask(page, CLIP, ours["clip"].tolist()), ours)
         assert all(found[what] <= most for what, most in SAME_CLIP.items()), (path.name, found)
         apart.append(found["log_probabilities"])
     assert np.median(apart) < EQUAL, apart
@@ -182,7 +188,7 @@ def test_the_same_file_gives_the_same_word_picture_and_log_probabilities(say, re
         audio, own = soundfile.read(path)
         soundfile.write(tmp_path / path.name, soxr.resample(audio, own, rate), rate, subtype="PCM_16")
         ours = answer(read, tmp_path / path.name)
-        theirs = page.evaluate(FILE, base64.b64encode((tmp_path / path.name).read_bytes()).decode())
+        theirs = ask(page, FILE, base64.b64encode((tmp_path / path.name).read_bytes()).decode())
         assert theirs["word"]["start"] == pytest.approx(ours["word"].start, abs=BOUNDS)
         assert theirs["word"]["end"] == pytest.approx(ours["word"].end, abs=BOUNDS)
         found = differences(theirs, ours)
@@ -206,12 +212,11 @@ def test_words_are_found_where_python_finds_them(say, ten):
         "odd": clips[5][: 16_000 + 77],
     }
     page = say()
-    script = "([audio, rate]) => sayADigit.findWords(Float32Array.from(audio), rate).words"
     for rate in (16_000, 22_050):  # a frame of the second is 220.5 samples
         for name, audio in sounds.items():
             audio = audio.astype(np.float32)
             ours = vad.find_words(audio, rate)
-            theirs = page.evaluate(script, [audio.tolist(), rate])
+            theirs = ask(page, WORDS, audio.tolist(), rate)
             assert len(theirs) == len(ours), (name, rate)
             for one, other in zip(theirs, ours, strict=True):
                 assert one["start"] == pytest.approx(other.start, abs=1e-6), (name, rate)
@@ -225,23 +230,15 @@ def test_the_resampler_is_nearly_as_good_as_soxr(say):
     for rate in (8_000, 11_025, 22_050, 44_100, 48_000):
         audio = np.random.default_rng(1).standard_normal(rate // 2).astype(np.float32) * 0.1
         wanted = soxr.resample(audio, rate, 16_000)
-        found = page.evaluate(
-            "([audio, from]) => [...sayADigit.resample(Float32Array.from(audio), from, 16000)]", [audio.tolist(), rate]
-        )
+        found = ask(page, RESAMPLED, audio.tolist(), rate)
         assert len(found) == len(wanted)
         # White noise is the hardest there is: all of the error lies at the edge of the band, where both filters fall.
         inner = slice(400, -400)
         error = np.sqrt(np.mean((found - wanted)[inner] ** 2) / np.mean(wanted[inner] ** 2))
         assert error < 0.12, (rate, error)
         tone = (0.5 * np.sin(2 * np.pi * 3_000 * time[: rate // 2] * 48_000 / rate)).astype(np.float32)
-        both = (
-            soxr.resample(tone, rate, 16_000),
-            page.evaluate(
-                "([audio, from]) => [...sayADigit.resample(Float32Array.from(audio), from, 16000)]",
-                [tone.tolist(), rate],
-            ),
-        )
-        assert np.abs(both[0] - both[1])[inner].max() < 1e-3, rate
+        apart = soxr.resample(tone, rate, 16_000) - ask(page, RESAMPLED, tone.tolist(), rate)
+        assert np.abs(apart)[inner].max() < 1e-3, rate
 
 
 # ---- The microphone ----
@@ -300,8 +297,9 @@ def test_what_keeps_a_page_from_its_microphone_is_named_and_what_to_do(say):
         fails("OverconstrainedError"): "No microphone was found",
         "Object.defineProperty(navigator, 'mediaDevices', {value: undefined})": "no page the microphone at this kind of address",
     }
+    page = say()
     for trouble, message in messages.items():
-        page = say()
+        page.evaluate("document.querySelector('.say-status').removeAttribute('data-kind')")
         page.evaluate(f"() => {{ {trouble}; }}")
         page.click(".say-speak")
         assert message in status(page)
@@ -326,10 +324,9 @@ def music(seconds: float, rate: int = 16_000) -> np.ndarray:
 
 @pytest.mark.parametrize(("sound", "message"), [
     (np.zeros(64_000), "no sound in it at all"),
-    (0.0005 * np.random.default_rng(0).standard_normal(64_000), "That was too quiet"),
     (music(4.0), "That was not a digit: a sound without a pause"),
-], ids=["silence", "hiss", "music"])  # fmt: skip
-def test_silence_quiet_and_music_at_the_microphone(heard, tmp_path, sound, message):
+], ids=["silence", "music"])  # fmt: skip
+def test_silence_and_music_at_the_microphone(heard, tmp_path, sound, message):
     soundfile.write(tmp_path / "sound.wav", sound, 16_000)
     page = heard(tmp_path / "sound.wav")
     assert message in status(page)
@@ -529,7 +526,7 @@ def test_no_serious_barrier_and_nothing_sideways_in_any_state(say, ten, tmp_path
         for state, path in (("idle", None), ("answer", ten[0]), ("error", tmp_path / "text.wav")):
             if path:
                 give(page, path)
-            for size in (WIDE, NARROW):
+            for size in (WIDE, NARROW) if scheme == "light" else (WIDE,):
                 page.set_viewport_size(size)
                 page.wait_for_timeout(300)  # colours fade in
                 found |= {(scheme, state, size["width"], *barrier) for barrier in barriers(page)}
@@ -550,38 +547,49 @@ def test_nothing_moves_for_whoever_wants_no_motion(say):
 # ---- What was built ----
 
 
-def with_threshold(folder: Path, threshold: float | None) -> None:
-    model = onnx.load(folder / say_a_digit.MODEL)
+def rebuilt(folder: Path, change) -> None:
+    """Changes what built.js tells the page."""
+    script = folder / "_static/say/built.js"
+    built = json.loads(script.read_text().partition(" = ")[2].rstrip(";\n"))
+    change(built)
+    script.write_text(f"window.SAY_BUILT = {json.dumps(built)};")
+
+
+def test_the_models_own_threshold_decides_what_is_no_digit(say, changed, ten):
+    for threshold, refused in ((100.0, True), (-100.0, False), (None, False)):
+        rebuilt(changed, lambda built, threshold=threshold: built["model"].update(threshold=threshold))
+        page = say(folder=changed)
+        said = give(page, ten[0])
+        assert ("not a digit, as far as this model can tell" in said) is refused
+        assert (page.inner_text(".say-digit") == "?") is refused
+        assert page.locator(".say-bars li").count() == 10, "the bars are shown, and why they do not count"
+        assert ("a digit needs 100.0" in page.inner_text(".say-card")) is refused
+
+
+def test_the_page_is_told_the_models_threshold_and_not_to_wait_for_what_is_missing(tmp_path, monkeypatch, read):
+    monkeypatch.delenv("SPOKENDIGITS_DATA", raising=False)
+    told = say_a_digit.stage(tmp_path)
+    assert told["runtime"] is None and told["model"] is None and told["parts"] == {}
+    assert len(told["samples"]) == 6 and not list(tmp_path.glob("*LICENSE*"))
+    model = onnx.load(MODEL)
     (entry,) = (one for one in model.metadata_props if one.key == ENTRY)
-    entry.value = json.dumps(json.loads(entry.value) | {"threshold": threshold})
-    onnx.save(model, folder / say_a_digit.MODEL)
+    entry.value = json.dumps(json.loads(entry.value) | {"threshold": 100.0})
+    onnx.save(model, tmp_path / say_a_digit.MODEL)
+    told = say_a_digit.stage(tmp_path)
+    assert told["model"]["threshold"] == 100.0 != read.threshold and told["parts"].keys() == {"model"}
+    assert told["model"]["recipe"]["n_mels"] == read.recipe.n_mels and told["model"]["labels"] == list(read.labels)
 
 
-@pytest.mark.parametrize(("threshold", "refused"), [(100.0, True), (-100.0, False), (None, False)])
-def test_the_models_own_threshold_decides_what_is_no_digit(say, changed, runtime, ten, threshold, refused):
-    folder = changed / "_static/say"
-    with_threshold(folder, threshold)
-    say_a_digit.stage(folder, runtime)
-    page = say(folder=changed)
-    said = give(page, ten[0])
-    assert ("not a digit, as far as this model can tell" in said) is refused
-    assert (page.inner_text(".say-digit") == "?") is refused
-    assert page.locator(".say-bars li").count() == 10, "the bars are shown, and why they do not count"
-    assert ("a digit needs 100.0" in page.inner_text(".say-card")) is refused
-
-
-def test_a_book_without_runtime_or_model_says_so_and_what_to_do(say, changed, runtime):
-    folder = changed / "_static/say"
+def test_a_book_without_runtime_or_model_says_so_and_what_to_do(say, changed):
     for missing, message in (
         ("model", "`make small` trains it"),
         ("runtime", "With Node.js and a network, `make book` fetches it"),
     ):
-        built = json.loads((folder / "built.js").read_text().partition(" = ")[2].rstrip(";\n"))
-        (folder / "built.js").write_text(f"window.SAY_BUILT = {json.dumps(built | {missing: None})};")
+        rebuilt(changed, lambda built, missing=missing: built.update({missing: None}))
         page = say(folder=changed)
         assert message in page.inner_text(".say-status")
         assert page.is_disabled(".say-speak") and page.is_disabled(".say-choose")
-    (folder / "built.js").unlink()
+    (changed / "_static/say/built.js").unlink()
     page = say(folder=changed)
     assert "was not built with the book" in page.inner_text(".say-status")
 
@@ -601,14 +609,6 @@ def test_a_missing_or_damaged_part_is_named_and_can_be_mended(opened, say, chang
     part.write_text(whole)
     if damage == "missing":
         assert "is missing" not in give(page, ten[0])
-
-
-def test_staging_without_runtime_and_model_is_no_error(tmp_path, monkeypatch):
-    monkeypatch.delenv("SPOKENDIGITS_DATA", raising=False)
-    told = say_a_digit.stage(tmp_path)
-    assert told["runtime"] is None and told["model"] is None and told["parts"] == {}
-    assert len(told["samples"]) == 6
-    assert not list(tmp_path.glob("*LICENSE*"))
 
 
 def test_what_is_staged_is_the_file_and_comes_with_its_licence(html, runtime):
