@@ -63,10 +63,8 @@ def report(names: list[str], picture: Path | str | None = None) -> str:
         raise CourseError(f"compare: {picture} is no name for a PNG. Let it end in .png.")
     runs = read(names)
     # A finished run knows its corpus's label, an unfinished one only the name.
-    labels = {
-        run.recipe.corpus: run.made.get("corpus", run.recipe.corpus)
-        for run in sorted(runs, key=lambda run: run.finished)
-    }
+    last = sorted(runs, key=lambda run: run.finished)
+    labels = {run.recipe.corpus: run.made.get("corpus", run.recipe.corpus) for run in last}
     curves = {
         run.name if run.finished else f"{run.name} (unfinished, epoch {run.epochs})": (run.steps, run.history)
         for run in runs
@@ -131,10 +129,8 @@ def read_one(folder: Path, name: str) -> Run:
             checkpoint = folder / CHECKPOINT / "state.json"
             state = read_json(checkpoint) if checkpoint.is_file() else {"weights": None, "steps": [], "history": []}
             made["weights"] = state["weights"]
-            steps, history = (
-                pd.DataFrame(state["steps"], columns=STEPS),
-                pd.DataFrame(state["history"], columns=HISTORY),
-            )
+            steps = pd.DataFrame(state["steps"], columns=STEPS)
+            history = pd.DataFrame(state["history"], columns=HISTORY)
         return Run(name, made, recipe, steps[STEPS].astype(float), history[HISTORY].astype(float))
     except (CourseError, OSError, KeyError, TypeError, ValueError) as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -174,16 +170,13 @@ def scores(runs: list[Run]) -> pd.DataFrame:
     """
     rows = {}
     for run in runs:
-        history, done = run.history, len(run.history)
+        history, done, seconds = run.history, len(run.history), run.history["seconds"]
         metric = history[run.recipe.metric] * (-1 if run.recipe.metric == "log_loss" else 1)
         best = metric.argmax() + 1 if metric.notna().any() else None
-        kind = "last" if run.finished else "unfinished"
         last = history[SCORES].iloc[-1] if done else {}
-        speed = run.made.get("clips_epoch", float("nan")) / history["seconds"].mean()
-        rows[run.name, f"{kind}, best" if best == done else kind] = {
-            **{"epoch": run.epochs, **last},
-            **{"seconds": history["seconds"].sum(), "clips/s": speed},
-        }
+        speed = {"seconds": seconds.sum(), "clips/s": run.made.get("clips_epoch", float("nan")) / seconds.mean()}
+        kind = ("last" if run.finished else "unfinished") + (", best" if best == done else "")
+        rows[run.name, kind] = {"epoch": run.epochs, **last, **speed}
         if best and best < done:
             rows[run.name, "best"] = {"epoch": f"{best} of {run.recipe.epochs}", **history[SCORES].iloc[best - 1]}
     columns = ["epoch", *SCORES, "seconds", "clips/s"]
