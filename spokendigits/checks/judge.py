@@ -7,7 +7,7 @@ tests, and the nearest speaks; the last row is for all others. `check`, `number`
 function that notebooks call. It prints one line, and returns True or False.
 
 Whatever the answer is, this never raises: it may be a number of Python, NumPy, pandas or PyTorch, or something else
-altogether. What fails in a table before it asks is the data's fault, and is raised.
+altogether. What fails in a table before it asks, or in one of numbers, is the data's fault, and is raised.
 """
 
 import inspect
@@ -51,6 +51,7 @@ def check(table: Callable[P, Table], near: float | None = None) -> Callable[P, b
         if any(part is None for one in arguments for part in (one if type(one) is tuple else (one,))):
             print(f"Not answered yet: {asked}")
             return False
+        rows = rows if near is None else list(rows)
         try:
             words = first_true(rows) if near is None else nearest(one_number(arguments[0]), rows, near)
         except Unclear as problem:
