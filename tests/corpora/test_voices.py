@@ -61,6 +61,14 @@ def test_every_program_that_is_there_speaks_and_each_voice_says_other_words(tmp_
     assert len(join("all", [spoken, refused])) == len(spoken) + len(refused)
 
 
+def test_a_voice_of_espeak_that_cannot_say_a_digit_is_left_out(tmp_path, monkeypatch):
+    words = list(voices.SPELLINGS["en"])
+    monkeypatch.setitem(voices.SPELLINGS, "en", [*words[:4], ",", *words[5:]])
+    monkeypatch.setattr(voices, "ENDINGS", [""] * 4)
+    said = voices.read(voices.fetch(tmp_path / "voices", progress=False, engines=())).table
+    assert said.groupby("speaker").size().to_dict() == {"espeak-000": 20, "espeak-002": 20}
+
+
 @both
 def test_the_same_seed_says_the_same_whatever_happens_on_the_way(programs, tmp_path, corpus, monkeypatch):
     root = tmp_path / "corpus"
