@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast, find_executable_batch_size
+from accelerate.utils import broadcast
 from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
 from tqdm import tqdm
@@ -251,28 +251,19 @@ def largest_batch(recipe: Recipe) -> int:
     here = processes()
     size, device, number_format = recipe.batch_size // here.num_processes, here.device, precision(recipe, here.device)
     half = torch.bfloat16 if number_format == "bf16" else torch.float16
-
-    def halve() -> int:
-        nonlocal size
-        size //= 2
-        return size
-
-    @find_executable_batch_size(starting_batch_size=size, reduce_batch_size_fn=halve)
-    def attempt(batch: int) -> int:
-        classifier = create(recipe.but(weights="none")).to(device)
-        optimizer = torch.optim.AdamW(classifier.parameters())
-        with torch.autocast(device.type, half, enabled=number_format != "no"):
-            logits = classifier(torch.zeros(batch, recipe.samples, device=device))
-        losses(logits, torch.zeros_like(logits), recipe.loss).mean().backward()
-        optimizer.step()
-        return batch
-
-    try:
-        return attempt()
-    except RuntimeError as error:
-        if "No executable batch size" not in str(error):
-            raise
-        raise CourseError(
-            f"training: not even one clip fits into the memory of {device_name(device)}. Choose a smaller backbone, "
-            "or end what else uses the memory."
-        ) from None
+    while size:
+        try:
+            classifier = create(recipe.but(weights="none")).to(device)
+            with torch.autocast(device.type, half, enabled=number_format != "no"):
+                logits = classifier(torch.zeros(size, recipe.samples, device=device))
+            losses(logits, torch.zeros_like(logits), recipe.loss).mean().backward()
+            torch.optim.AdamW(classifier.parameters()).step()
+            return size
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+        size //= 2  # outside the handler, whose traceback would keep the memory
+    raise CourseError(
+        f"training: not even one clip fits into the memory of {device_name(device)}. Choose a smaller backbone, or end what "
+        "else uses the memory."
+    )
