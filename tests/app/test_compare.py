@@ -84,6 +84,7 @@ def test_trainings_of_a_course_run_and_one_that_was_stopped(tones, recipe, monke
     assert "stopped (unfinished, epoch 1 of 2)" in text and "\nTest tones: four charts" in text
     row = scores(read(["course/random", "stopped"])).loc["stopped"].iloc[0]
     assert row["epoch"] == "1 of 2" and np.isnan(row["clips/s"])
+    assert made_by(read(["stopped"])).loc["weights", "stopped"] == "none"
     # The same recipe and seed: its one epoch is the first of the whole run.
     assert row["loss"] == pytest.approx(pd.read_csv(random / "history.csv")["loss"].iloc[0])
     assert "not validated" not in text
