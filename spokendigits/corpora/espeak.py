@@ -183,7 +183,12 @@ def _speak_apart(job: Job, children: set[subprocess.Popen]) -> str:
     # The child imports from where its parent does, installed or not. More threads only slow numpy's import.
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-P", __file__]  # -P: this folder's files must not stand in for other modules
+    command = [
+        sys.executable,
+        "-P",
+        __file__,
+        str(os.getpid()),
+    ]  # -P: this folder's files must not stand in for other modules
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, **pipes, env=environment) as child:
         children.add(child)
@@ -218,6 +223,8 @@ def _main() -> None:
     if sys.platform == "linux":
         set_death_signal = 1  # PR_SET_PDEATHSIG: a parent that is killed does not leave its children speaking
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+        if os.getppid() != int(sys.argv[1]):  # it was killed before that
+            return
     speaker, voice, variant, folder, utterances = json.load(sys.stdin)
     try:
         answer = {"digest": speak(Job(speaker, voice, variant, folder, [Utterance(*one) for one in utterances]))}
