@@ -123,7 +123,7 @@ def choose(page, question: int, place: int) -> None:
 
 
 def score(page) -> str:
-    return page.inner_text(".quiz-score p")
+    return " ".join(page.inner_text(".quiz-score p").split())
 
 
 @pytest.mark.slow
