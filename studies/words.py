@@ -9,7 +9,7 @@ from collections.abc import Callable
 from statistics import median
 
 from spokendigits.publish.words import in_words
-from studies.bench import report
+from studies import bench_report as report
 
 HEADROOM = 1.3  # of memory for a seat: the middle of the 20 to 40 % more that The Littlest JupyterHub advises
 CLASS = 20  # students

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from spokendigits.errors import CourseError, check_names
 from spokendigits.files import atomic_file, read_json, runs_folder, versions
-from studies.bench import report
+from studies import bench_report as report
 from studies.bench.contestants import FULL, QUICK, Sizes
 
 # Nothing heavy is imported here: what a process inherits from the one that starts it counts as its own peak memory.

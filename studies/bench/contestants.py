@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FILE_RATE = 48_000  # Hz, AudioMNIST's
 THREADS = 2  # for decoding, as many as the copied loops have workers
 BATCH = 64  # clips that a frontend is given at once
 WARM_UP = 3  # steps
@@ -65,6 +64,7 @@ def prepare(files: Path, sizes: Sizes) -> dict:
 
     from spokendigits.corpora import espeak, synthetic
     from spokendigits.devices import device_name, precision
+    from studies.bench.pictures import FILE_RATE
 
     with tempfile.TemporaryDirectory() as spoken:
         jobs = [

@@ -11,8 +11,7 @@ from torchaudio.transforms import Resample
 
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.recipe import Recipe
-from studies.bench.contestants import FILE_RATE
-from studies.bench.pictures import librosa_picture, torchaudio_picture
+from studies.bench.pictures import FILE_RATE, librosa_picture, torchaudio_picture
 
 WORKERS = 2
 

@@ -6,6 +6,8 @@ from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
 from spokendigits.recipe import Recipe
 
+FILE_RATE = 48_000  # Hz of the recordings, AudioMNIST's
+
 
 def librosa_picture(audio, recipe: Recipe):
     """A waveform [samples] to a log-mel picture [n_mels, frames] in decibels."""

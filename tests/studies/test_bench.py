@@ -13,8 +13,8 @@ import soundfile
 from spokendigits.corpora import folder
 from spokendigits.errors import CourseError
 from spokendigits.files import read_json
+from studies import bench_report as report
 from studies.bench import __main__ as command
-from studies.bench import report
 from studies.bench.contestants import CONTESTANTS, FULL, QUICK, held_out, part, prepare
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the benchmark needs Linux or macOS")

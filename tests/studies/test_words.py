@@ -12,8 +12,8 @@ from spokendigits.files import read_json, write_json
 from spokendigits.publish.runner import STATE
 from spokendigits.publish.words import AVERAGED, fast, full
 from spokendigits.recipe import Recipe
+from studies import bench_report as report
 from studies import words
-from studies.bench import report
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "book" / "results"
