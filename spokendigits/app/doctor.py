@@ -78,7 +78,9 @@ def _torch() -> Iterator[Check]:
         yield Check(OK, ", ".join(names), f"{versions} load together")
     except Exception as error:  # a build that does not match fails with whatever its C++ raises
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        advice = f"Install all three again with one command: `pip install --force-reinstall {' '.join(names)}`"
+        advice = (
+            "Install all three again with one command: `pip install --force-reinstall torch torchaudio torchvision`"
+        )
         yield Check(FAIL, ", ".join(names), f"they do not load together ({first}). {advice}")
 
 
