@@ -62,7 +62,7 @@ def write(
             write_onnx(classifier, folder / FILES["int8"], "int8", threshold, clips, digest)
         if "bundle" in formats:
             shutil.copyfile(path, folder / MODEL)
-            classifier.recipe.to_share().to_yaml(folder / "recipe.yaml")
+            classifier.recipe.to_yaml(folder / "recipe.yaml")
             write_json(folder / "labels.json", LABELS)
             card.write(folder, path, name="README.md")
         if "mlflow" in formats:
