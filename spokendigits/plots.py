@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from spokendigits.recipe import Recipe
-from spokendigits.splits import Split
 
 # Okabe and Ito's palette, told apart with any kind of colour vision.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
@@ -109,69 +108,6 @@ def waveforms(clips: Sequence[np.ndarray], titles: Sequence[str], sample_rate: i
     return describe(fig, alt, "The further a wave swings from its middle line, the louder the sound is at that moment.")
 
 
-def durations(seconds: pd.Series, limit: float) -> Figure:
-    """A histogram of clip lengths, with the recipe's clip length as a line."""
-    fig, ax = figure(8, 2.6)
-    ax.hist(seconds, 40, color=BLUE, edgecolor="white", linewidth=0.5)
-    ax.axvline(limit, color=ORANGE)
-    words, place = f"the recipe's clip: {limit:g} s", ("data", "axes fraction")
-    ax.annotate(words, (limit, 0.9), (-5, 0), place, "offset points", ha="right", color=ORANGE)
-    ax.set(xlabel="length of a recording in seconds", ylabel="clips", xlim=(0, None))
-    alt = (
-        f"Histogram of recording lengths: half are shorter than {seconds.median():.2f} s, the longest is "
-        f"{seconds.max():.2f} s; a line marks the recipe's clip of {limit:g} s."
-    )
-    return describe(
-        fig, alt, "A recording left of the line fits into a clip, and the rest of the clip is filled with zeros."
-    )
-
-
-def speakers(table: pd.DataFrame) -> Figure:
-    """Clips of each speaker, coloured by gender where it is known."""
-    voices = table.groupby("speaker")
-    counts, unknown = voices.size(), pd.Series("unknown", voices.size().index)
-    gender = voices["gender"].first().fillna("unknown") if "gender" in table else unknown
-    fig, ax = figure(8, 2.4)
-    for kind, colour in (("female", ORANGE), ("male", BLUE), ("unknown", GREY)):
-        shown = counts.where(gender == kind, 0)
-        if shown.any():
-            ax.bar(counts.index, shown, color=colour, label=f"{kind} ({(gender == kind).sum()})", width=0.8)
-    ax.set(xlabel="speaker", ylabel="clips")
-    ax.tick_params(axis="x", rotation=90, labelsize=7)
-    ax.legend(ncols=3, loc="upper left", bbox_to_anchor=(0, 1.2))
-    groups = ", ".join(f"{n} {kind}" for kind, n in gender.value_counts().items())
-    alt = f"Bar chart of clips per speaker for {len(counts)} speakers ({groups}): from {counts.min()} to {counts.max()} clips each."
-    return describe(
-        fig, alt, "Each bar is one voice, and a short bar would be a voice that the model hardly gets to hear."
-    )
-
-
-def split_map(table: pd.DataFrame, splits: dict[str, Split]) -> Figure:
-    """One row a split, one column a speaker: the share of each speaker's clips that is held out."""
-    held_out = {
-        name: table.index.isin(np.concatenate([parts.validation, parts.test])) for name, parts in splits.items()
-    }
-    share = pd.DataFrame(held_out).groupby(table["speaker"].to_numpy()).mean()
-    fig, ax = figure(8, 0.9 + 0.5 * len(splits))
-    bar = {"label": "share held out"}
-    sns.heatmap(
-        share.T, cmap="cividis", vmin=0, vmax=1, linewidths=0.5, ax=ax, cbar_kws=bar, xticklabels=len(share) <= 70
-    )
-    ax.set(xlabel="speaker", ylabel="")
-    ax.tick_params(axis="x", labelsize=6, rotation=90)
-    ax.tick_params(axis="y", rotation=0)
-    mixed = [name for name in splits if share[name].between(0, 1, inclusive="neither").any()]
-    apart = [name for name in splits if name not in mixed]
-    alt = (
-        "Map of the share of each speaker's clips that is held out. "
-        f"In the {' and '.join(mixed) or 'no'} split, speakers are on both sides; "
-        f"in the {' and '.join(apart) or 'no'} split, each speaker is wholly on one side."
-    )
-    return describe(
-        fig, alt, "A square that is neither darkest nor brightest stands for a speaker on both sides of the split."
-    )
-
-
 def mel_pictures(pictures: np.ndarray, titles: Sequence[str], recipe: Recipe) -> Figure:
     """A grid of log-mel pictures [n, n_mels, frames], four in a row, on one colour scale."""
     fig, axes = grid(len(pictures), 4, 8, 2.2)
@@ -187,21 +123,6 @@ def mel_pictures(pictures: np.ndarray, titles: Sequence[str], recipe: Recipe) ->
         notes.append(note)
     alt = f"{len(pictures)} log-mel pictures. {'; '.join(notes)}."
     return describe(fig, alt, "Time runs to the right, low tones lie at the bottom, and bright is loud.")
-
-
-def filters(weights: dict[str, np.ndarray], sample_rate: int) -> Figure:
-    """Mel filters {title: [n_mels, frequencies]}: every eighth one, and how many are empty."""
-    fig, axes = grid(len(weights), 1, 8, 2.2, sharex=True)
-    notes = []
-    for ax, (title, bank) in zip(axes, weights.items(), strict=True):
-        hertz = np.linspace(0, sample_rate / 2, bank.shape[1])
-        for row, colour in zip(bank[::8], cycle((BLUE, ORANGE, GREEN)), strict=False):
-            ax.plot(hertz, row / max(row.max(), 1e-12), color=colour, linewidth=1)
-        notes.append(f"{title}: {(bank.max(axis=1) == 0).sum()} of {len(bank)} are empty")
-        ax.set(title=notes[-1], ylabel="weight", yticks=[0, 1])
-    axes[-1].set_xlabel("hertz")
-    alt = f"Every eighth mel filter as a triangle over frequency, narrow at low tones and wide at high ones. {'; '.join(notes)}."
-    return describe(fig, alt, "Each triangle is one mel bin, and its height says how much of a tone that bin takes.")
 
 
 def curves(steps: pd.DataFrame, history: pd.DataFrame) -> Figure:
@@ -262,20 +183,6 @@ def predictions(pictures: np.ndarray, table: pd.DataFrame, recipe: Recipe, label
     )
 
 
-def spectrogram(power: np.ndarray, sample_rate: int, hop: int, title: str) -> Figure:
-    """A power spectrogram [frequencies, frames] in decibels below its loudest point, down to -80."""
-    decibels = 10 * np.log10(np.maximum(power / power.max(), 1e-8))
-    fig, ax = figure(8, 3)
-    extent = (0, power.shape[1] * hop / sample_rate, 0, sample_rate / 2)
-    image = ax.imshow(decibels, origin="lower", aspect="auto", cmap=SOUND, extent=extent)
-    ax.set(title=title, xlabel="seconds", ylabel="hertz")
-    fig.colorbar(image, label="decibels")
-    alt = f"Spectrogram of {title}: time to the right, frequency upwards, brightness in decibels. Voiced sounds show as stacked horizontal stripes, the harmonics."
-    return describe(
-        fig, alt, "Each column is one window of the sound, and brighter means more power at that frequency."
-    )
-
-
 def _intervals(
     table: pd.DataFrame, column: str, labels: Sequence, height: float, reference: float | None = None, **dots
 ) -> tuple[Figure, Axes]:
@@ -295,14 +202,15 @@ def _intervals(
     return fig, ax
 
 
-def _interval_words(row: pd.Series) -> str:
+def interval_words(row: pd.Series) -> str:
+    """The interval of a row, from its columns low and high, as alt texts say it."""
     return f"(95 % interval {row['low']:.1%} to {row['high']:.1%})"
 
 
 def comparison(scores: pd.DataFrame) -> Figure:
     """Scores of several evaluations side by side; a row each with accuracy, low, high (shares), by name."""
     fig, _ = _intervals(scores, "accuracy", scores.index, 0.45)
-    parts = [f"{name} {row['accuracy']:.1%} {_interval_words(row)}" for name, row in scores.iterrows()]
+    parts = [f"{name} {row['accuracy']:.1%} {interval_words(row)}" for name, row in scores.iterrows()]
     alt = f"Accuracy with intervals: {'; '.join(parts)}."
     return describe(fig, alt, "Each dot is an accuracy, and the line through it is its 95 % interval.")
 
@@ -319,7 +227,7 @@ def split_gap(scores: pd.DataFrame) -> Figure:
         ax.hlines(place, 100 * accuracy, 100 * first, color=colour, linewidth=8, alpha=0.35)
         words = f"{accuracy:.1%}" + (f", {100 * (accuracy - first):+.1f} points" if place else "")
         ax.annotate(words, (100 * accuracy, place), (0, 9), textcoords="offset points", ha="center", color=colour)
-        parts.append(f"{name} {words} {_interval_words(row)}")
+        parts.append(f"{name} {words} {interval_words(row)}")
     alt = f"Accuracy by the way of splitting; a bar spans the gap to the first: {'; '.join(parts)}."
     return describe(fig, alt, "The shaded bar is how far an accuracy lies from the first one, by the dashed line.")
 
@@ -374,26 +282,4 @@ def learning_curve(curves: dict[str, pd.DataFrame], by: str) -> Figure:
     alt = f"Accuracy, with 95 % intervals, against the number of {by} to learn from. {'; '.join(parts)}."
     return describe(
         fig, alt, "Each step to the right had more to learn from, and the shaded band is the 95 % interval."
-    )
-
-
-def sizes(scores: pd.DataFrame) -> Figure:
-    """Accuracy against the size of a model's file: a row for each model by its name, with bytes, accuracy, low, high (shares)."""
-    fig, ax = figure(8, 3.6)
-    parts = []
-    for (name, row), (colour, marker, _) in zip(scores.iterrows(), looks(), strict=False):
-        size = row["bytes"] / 1e6
-        ax.vlines(size, 100 * row["low"], 100 * row["high"], color=colour, linewidth=1.2)
-        ax.plot(size, 100 * row["accuracy"], marker, color=colour, markersize=8, label=name)
-        parts.append(f"{name}: {size:.2g} MB, {row['accuracy']:.1%} {_interval_words(row)}")
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("")
-    ax.set(xlabel="size of the file in megabytes", ylabel="accuracy in per cent")
-    fig.legend(loc="outside lower center", ncols=3)
-    alt = (
-        f"Accuracy, with 95 % intervals, against the size of a model's file on a logarithmic axis. {'; '.join(parts)}."
-    )
-    return describe(
-        fig, alt, "The further to the left a point lies, the smaller is its file; its line is the 95 % interval."
     )

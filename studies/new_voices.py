@@ -11,10 +11,11 @@ from spokendigits.classifier import Classifier
 from spokendigits.clips import make_clips
 from spokendigits.evaluation import difference
 from spokendigits.files import runs_folder
-from spokendigits.intervals import coverage, interval
+from spokendigits.intervals import interval
 from spokendigits.recipe import Recipe
 from spokendigits.splits import AUDIOMNIST_GROUPS, Split, split
 from spokendigits.topics.calibration import calibrated, calibration_error, temperature
+from spokendigits.topics.coverage import coverage
 from spokendigits.topics.robustness import Disturbed, robustness
 from studies import results
 from studies.real_voices import SYNTHETIC, score_of_seeds

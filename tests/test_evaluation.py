@@ -13,6 +13,7 @@ from spokendigits import intervals, losses
 from spokendigits.classifier import create
 from spokendigits.clips import make_clips
 from spokendigits.errors import CourseError
+from spokendigits.topics.coverage import coverage
 
 
 def table(digits, predicted, speakers=None, confidence=0.9) -> pd.DataFrame:
@@ -164,7 +165,7 @@ def test_other_statistics_are_bootstrapped_over_speakers_and_moved_apart():
 @pytest.mark.parametrize("speakers", [6, 12, 60])
 @pytest.mark.parametrize("mean", [0.9, 0.97])
 def test_a_95_percent_interval_holds_the_truth_93_to_97_percent_of_the_time(speakers, mean):
-    found = intervals.coverage(speakers, 100, mean)
+    found = coverage(speakers, 100, mean)
     assert 0.93 <= found["coverage"] <= 0.97
     assert found["above"] < 0.05 and found["below"] < 0.05 and 0 < found["width"] < 0.3
 
@@ -177,7 +178,7 @@ def test_coverage_is_that_of_the_tables_an_interval_is_made_for():
         right = random.random((12, 20)) < skill[:, None]
         low, high = ev.interval(scored({f"s{i}": flags for i, flags in enumerate(right)}))
         hit += low <= 0.8 <= high
-    assert hit / 300 == pytest.approx(intervals.coverage(12, 20, 0.8, 0.4364)["coverage"], abs=0.03)
+    assert hit / 300 == pytest.approx(coverage(12, 20, 0.8, 0.4364)["coverage"], abs=0.03)
 
 
 def clips_alone(right, clips, level):
@@ -195,15 +196,15 @@ def one_sided(right, clips, level):
 
 @pytest.mark.parametrize("broken", [clips_alone, off_by_a_tail, one_sided])
 def test_coverage_shows_a_broken_interval(broken):
-    found = intervals.coverage(6, 500, 0.97, 1, rounds=500, method=broken)
+    found = coverage(6, 500, 0.97, 1, rounds=500, method=broken)
     assert found["coverage"] < 0.91
-    assert intervals.coverage(6, 500, 0.97, 1, rounds=500)["coverage"] > 0.91
+    assert coverage(6, 500, 0.97, 1, rounds=500)["coverage"] > 0.91
 
 
 def test_coverage_of_what_cannot_be_is_refused():
     for mean, spread in ((1.0, 0.5), (0.5, 2.0)):
         with pytest.raises(CourseError, match="no distribution of accuracies"):
-            intervals.coverage(mean=mean, spread=spread)
+            coverage(mean=mean, spread=spread)
 
 
 def test_speakers_with_many_clips_do_not_make_others_certain():

@@ -15,8 +15,10 @@ from string import Template
 
 import numpy as np
 import onnx
+import pandas as pd
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from onnx import helper, numpy_helper
 from onnx.compose import add_prefix_graph
 from onnx.parser import parse_graph
@@ -29,6 +31,7 @@ from spokendigits.corpora.corpus import DIGITS
 from spokendigits.errors import CourseError, check_names
 from spokendigits.files import atomic_file
 from spokendigits.frontend import LogMel
+from spokendigits.plots import describe, figure, interval_words, looks
 from spokendigits.recipe import Recipe
 from spokendigits.topics.onnx_reader import ENTRY, OnnxClassifier
 
@@ -203,3 +206,25 @@ def log_probabilities(network: Classifier | OnnxClassifier, waveforms: np.ndarra
 
 def _batches(waveforms: np.ndarray) -> Iterator[np.ndarray]:
     return (waveforms[first : first + AT_ONCE] for first in range(0, len(waveforms), AT_ONCE))
+
+
+def draw_sizes(scores: pd.DataFrame) -> Figure:
+    """Accuracy against the size of a model's file: a row for each model by its name, with bytes, accuracy, low, high (shares)."""
+    fig, ax = figure(8, 3.6)
+    parts = []
+    for (name, row), (colour, marker, _) in zip(scores.iterrows(), looks(), strict=False):
+        size = row["bytes"] / 1e6
+        ax.vlines(size, 100 * row["low"], 100 * row["high"], color=colour, linewidth=1.2)
+        ax.plot(size, 100 * row["accuracy"], marker, color=colour, markersize=8, label=name)
+        parts.append(f"{name}: {size:.2g} MB, {row['accuracy']:.1%} {interval_words(row)}")
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
+    ax.set(xlabel="size of the file in megabytes", ylabel="accuracy in per cent")
+    fig.legend(loc="outside lower center", ncols=3)
+    alt = (
+        f"Accuracy, with 95 % intervals, against the size of a model's file on a logarithmic axis. {'; '.join(parts)}."
+    )
+    return describe(
+        fig, alt, "The further to the left a point lies, the smaller is its file; its line is the 95 % interval."
+    )
