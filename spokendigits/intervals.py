@@ -69,8 +69,8 @@ def speaker_interval(right: np.ndarray, clips: np.ndarray, level: float = 0.95) 
     Survey Methodology 24:193-201) in the interval that Franco et al. recommend (2019, J. Survey Statistics and
     Methodology 7:334-364). It stays in 0..1 and is never empty, with no mistake either.
 
-    How often 95 % intervals held the truth, by `coverage`, for mean accuracies of 90, 95, 97, 99 and 99.5 % and 50, 100
-    and 500 clips of each speaker, in per cent (lowest to highest); the last column is `bootstrap_interval`'s:
+    How often 95 % intervals held the truth, by `topics.coverage`, for mean accuracies of 90, 95, 97, 99 and 99.5 % and 50, 100
+    and 500 clips of each speaker, in per cent (lowest to highest); the last column is the plain bootstrap of speakers and clips:
 
         speakers   spread 0.5   0.7          1            1.4          bootstrap, spread 1
         5          94.6-99.3    94.3-99.1    92.9-98.9    89.3-98.8    67-91

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 import spokendigits
 from spokendigits.app import cli
+from tools.reading import code_minutes
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -50,7 +51,7 @@ def commands(path: str) -> list[str]:
 
 
 def make_targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
 
 
 def test_environment_asks_for_what_the_project_asks_for():
@@ -120,7 +121,7 @@ def test_workflows_call_make_targets_that_exist(path):
     workflow = yaml.safe_load(path.read_text())
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     lines = [line for step in steps for line in step.get("run", "").splitlines()]
-    called = {target for line in lines for target in re.findall(r"\bmake ([a-z]+)", line)}
+    called = {target for line in lines for target in re.findall(r"\bmake ([a-z-]+)", line)}
     assert called and called <= make_targets()
     for line in lines:
         if "spokendigits " in line:
@@ -133,7 +134,7 @@ def test_workflows_call_make_targets_that_exist(path):
 @pytest.mark.parametrize("path", PAGES)
 def test_commands_on_a_page_exist(path):
     for line in commands(path):
-        for target in re.findall(r"(?:^|\s)make ([a-z]+)", line):
+        for target in re.findall(r"(?:^|\s)make ([a-z-]+)", line):
             assert target in make_targets(), f"{path}: make {target}"
         match = re.match(r"(?:\S*[/\\])?spokendigits ([a-z].*)", line)
         if match:
@@ -141,6 +142,18 @@ def test_commands_on_a_page_exist(path):
                 cli.parser().parse_args(shlex.split(match.group(1).replace("CORPUS", "fsdd")))
             except SystemExit:
                 pytest.fail(f"{path}: the command line does not know `{line}`")
+
+
+def test_the_readme_says_how_long_the_helper_takes_to_read():
+    """By the course's own rate for code, to the half hour, from the files that lie flat in spokendigits/."""
+    said = re.search(r"takes about (\d)( and a half)? hours to read", text("README.md"))
+    hours = code_minutes(sorted((ROOT / "spokendigits").glob("*.py"))) / 60
+    assert int(said[1]) + 0.5 * bool(said[2]) == round(2 * hours) / 2, f"{hours:.2f} hours"
+
+
+def test_every_target_of_the_makefile_says_what_it_does():
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^make ([a-z-]+) +\S", listed, re.MULTILINE)) == make_targets()
 
 
 def test_the_lab_is_where_the_book_looks_for_it():
