@@ -62,7 +62,7 @@ def runtime() -> Path:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # a second one in the same process, as the PDF's own, would find its loop running
 def started():
     """Playwright, where there is a browser for it."""
     playwright = pytest.importorskip("playwright.sync_api")
@@ -72,7 +72,7 @@ def started():
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(started):
     browser = started.chromium.launch(executable_path=PROGRAM, args=QUIET)
     yield browser

@@ -426,5 +426,5 @@ def test_recordings_of_people_are_taken_along_if_they_are_whole(
     (shared / "fsdd" / "recordings").mkdir(parents=True)
     shutil.copy(speech / "s01" / "7_s01_0.wav", shared / "fsdd" / "recordings" / "7_jackson_0.wav")
     monkeypatch.setenv("SPOKENDIGITS_DATA", str(shared))
-    with pytest.raises(CourseError, match=r"2999 file.* missing.*spokendigits fetch fsdd"):
+    with pytest.raises(CourseError, match=r"2,999 file.* missing.*spokendigits fetch fsdd"):
         pack.write(html=html, source=checkout)
