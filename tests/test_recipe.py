@@ -45,21 +45,21 @@ def test_yaml_and_back(preset, tmp_path):
 
 def test_the_products_yaml_gives_the_seed_recipe_and_names_what_it_leaves_out(tmp_path):
     (tmp_path / "cfg.yaml").write_text(PRODUCT)
-    recipe, unused = product_yaml.read(tmp_path / "cfg.yaml")
+    recipe, unused = product_yaml.read_recipe(tmp_path / "cfg.yaml")
     assert recipe == Recipe.preset("seed")
     assert unused["prediction.probability_threshold"] == 0.5
     assert unused["environment.gpus"] == ["0"]
     assert unused["experiment_name"] == "spoken"
     assert "training.epochs" not in unused
-    assert product_yaml.read(tmp_path / "cfg.yaml") == (recipe, unused)
+    assert product_yaml.read_recipe(tmp_path / "cfg.yaml") == (recipe, unused)
     recipe.to_yaml(tmp_path / "own.yaml")
-    assert product_yaml.read(tmp_path / "own.yaml") == (recipe, {})
+    assert product_yaml.read_recipe(tmp_path / "own.yaml") == (recipe, {})
 
 
 def test_the_products_settings_are_really_read(tmp_path):
     changed = PRODUCT.replace("epochs: 5", "epochs: 9").replace("mix_audio: Disabled", "mix_audio: Mixup")
     (tmp_path / "cfg.yaml").write_text(changed.replace("seed: -1", "seed: 11"))
-    recipe, _ = product_yaml.read(tmp_path / "cfg.yaml")
+    recipe, _ = product_yaml.read_recipe(tmp_path / "cfg.yaml")
     assert (recipe.epochs, recipe.mix_probability, recipe.seed) == (9, 1.0, 11)
 
 
@@ -96,4 +96,4 @@ def test_a_missing_file_and_a_product_setting_out_of_reach(tmp_path):
         Recipe.from_yaml(tmp_path / "nothing.yaml")
     (tmp_path / "cfg.yaml").write_text(PRODUCT.replace("optimizer: AdamW", "optimizer: RangerQH"))
     with pytest.raises(CourseError, match="RangerQH"):
-        product_yaml.read(tmp_path / "cfg.yaml")
+        product_yaml.read_recipe(tmp_path / "cfg.yaml")

@@ -1,0 +1,1 @@
+"""The command `spokendigits`, and what each of its sub-commands does."""

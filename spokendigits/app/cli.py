@@ -59,7 +59,7 @@ def train(options) -> int:
 
     unused = {}
     if options.recipe:
-        recipe, unused = product_yaml.read(options.recipe)
+        recipe, unused = product_yaml.read_recipe(options.recipe)
     else:
         recipe = lanes.recipe(options.lane, options.corpus or "synthetic")
     given = {name: value for name in ("corpus", "split") if (value := getattr(options, name))}

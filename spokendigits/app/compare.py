@@ -61,7 +61,7 @@ def report(names: list[str], picture: Path | str | None = None) -> str:
     picture = runs_folder() / "compare.png" if picture is None else Path(picture)
     if picture.suffix.lower() != ".png":
         raise CourseError(f"compare: {picture} is no name for a PNG. Let it end in .png.")
-    runs = read(names)
+    runs = find_runs(names)
     # A finished run knows its corpus's label, an unfinished one only the name.
     last = sorted(runs, key=lambda run: run.finished)
     labels = {run.recipe.corpus: run.made.get("corpus", run.recipe.corpus) for run in last}
@@ -94,7 +94,7 @@ def report(names: list[str], picture: Path | str | None = None) -> str:
     )
 
 
-def read(names: list[str]) -> list[Run]:
+def find_runs(names: list[str]) -> list[Run]:
     """The trainings that the names stand for, each once; CourseError as for `report`."""
     folders = {}
     for name in names:

@@ -111,7 +111,7 @@ def _is_exported(path: Path | str) -> bool:
     return Path(path).suffix.lower() == ".onnx"
 
 
-def read(path: str, model: Model) -> list[Spoken]:
+def read_words(path: str, model: Model) -> list[Spoken]:
     """The words of one recording, in their order: any length, sample rate and number of channels (they are averaged).
 
     path: a file, or "-" for audio on standard input. Raises CourseError if it cannot be read.
@@ -301,7 +301,7 @@ def _world(model_path: Path | str):
 
 def _try_to_read(path: str, model: Model) -> tuple[list[Spoken], str | None]:
     try:
-        return read(path, model), None
+        return read_words(path, model), None
     except CourseError as error:
         return [], str(error)
 

@@ -14,7 +14,7 @@ TYPES = {
 }
 
 
-def read(path: Path | str) -> tuple[Recipe, dict]:
+def read_recipe(path: Path | str) -> tuple[Recipe, dict]:
     """Reads either form of YAML, the course's own or the product's (hydrogen_torch.yaml says which of its settings are used).
 
     Returns the recipe, and the product's settings that it does not use as {"group.name": value} (none for the course's).

@@ -1,0 +1,1 @@
+"""Notebooks into a book: the runner, the build, the pages that say what was found."""

@@ -51,7 +51,7 @@ def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: P
     parameters = {key: value for key, value in given.items() if value != DEFAULTS[key]}
     for path in paths:
         check_parameters(path, parameters)
-    state = claim(folder, given)
+    state = state_of(folder, given)
     for number, path in enumerate(paths, 1):
         digest = hashlib.sha256(path.read_bytes() + spokendigits.__version__.encode()).hexdigest()
         target = folder / "notebooks" / path.name
@@ -72,7 +72,7 @@ def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: P
     return folder
 
 
-def claim(folder: Path, parameters: dict) -> dict:
+def state_of(folder: Path, parameters: dict) -> dict:
     """The state kept in a run's folder, new or from before; CourseError if the folder is something else's."""
     if (folder / STATE).is_file():
         state = read_json(folder / STATE)

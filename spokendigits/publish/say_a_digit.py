@@ -8,7 +8,6 @@ and as text (base64), in parts, so that a progress bar can move. book/_static/sa
 import base64
 import gzip
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import soundfile
 
 from spokendigits.corpora import espeak
 from spokendigits.corpora.synthetic import SPEAKERS
+from spokendigits.devices import cores
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, data_folder, sha256, shared_folder
 from spokendigits.topics import vad
@@ -153,7 +153,7 @@ def _samples(folder: Path) -> list[dict]:
             how = {"rate": voice.rate, "pitch": voice.pitch, "range": voice.range}
             said = espeak.Utterance(f"{word}.wav", word, number, **how, peak=0.6, lead=LEAD, tail=TAIL, noise=FLOOR)
             jobs.append(espeak.Job(name, voice.accent, voice.variant, fresh, [said]))
-        for _ in espeak.speak_all(jobs, os.cpu_count() or 1):
+        for _ in espeak.speak_all(jobs, cores()):
             pass
         soundfile.write(Path(fresh) / f"{NOISE}.wav", _rustle(), espeak.SAMPLE_RATE, subtype="PCM_16")
         clips = {word: Path(fresh) / f"{word}.wav" for word in (*SPOKEN, NOISE)}

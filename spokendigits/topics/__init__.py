@@ -1,0 +1,1 @@
+"""One file for one chapter's own subject."""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from spokendigits import training
-from spokendigits.app.compare import cautions, draw_curves, made_by, read, report, scores, settings
+from spokendigits.app.compare import cautions, draw_curves, find_runs, made_by, report, scores, settings
 from spokendigits.clips import make_clips
 from spokendigits.errors import CourseError
 from spokendigits.files import read_json, runs_folder, write_json
@@ -52,7 +52,7 @@ def test_trainings_of_a_course_run_and_one_that_was_stopped(tones, recipe, monke
 
     random, speaker = train("course/random"), train("course/speaker", split="speaker", learning_rate=0.003)
     text = report(["course"])
-    runs = read(["course"])
+    runs = find_runs(["course"])
     assert [run.name for run in runs] == ["course/random", "course/speaker"]
     assert text_of(settings(runs)) == {"learning_rate": ["0.001", "0.003"], "split": ["random", "speaker"]}
     table = scores(runs)
@@ -82,9 +82,9 @@ def test_trainings_of_a_course_run_and_one_that_was_stopped(tones, recipe, monke
     before = {path: path.read_bytes() for path in (runs_folder() / "stopped").rglob("*") if path.is_file()}
     text = report(["course/random", "stopped"])
     assert "stopped (unfinished, epoch 1 of 2)" in text and "\nTest tones: four charts" in text
-    row = scores(read(["course/random", "stopped"])).loc["stopped"].iloc[0]
+    row = scores(find_runs(["course/random", "stopped"])).loc["stopped"].iloc[0]
     assert row["epoch"] == "1 of 2" and np.isnan(row["clips/s"])
-    assert made_by(read(["stopped"])).loc["weights", "stopped"] == "none"
+    assert made_by(find_runs(["stopped"])).loc["weights", "stopped"] == "none"
     # The same recipe and seed: its one epoch is the first of the whole run.
     assert row["loss"] == pytest.approx(pd.read_csv(random / "history.csv")["loss"].iloc[0])
     assert "not validated" not in text
@@ -98,7 +98,7 @@ def test_a_training_without_an_epoch_and_one_alone(written, recipe):
     written("whole")
     text = report(["begun", "whole"])
     assert "0 of 2" in text and "for each run: whole." in text
-    table = settings(read(["whole"]))
+    table = settings(find_runs(["whole"]))
     assert list(table.columns) == ["whole", SEED]
     assert list(table.loc["n_mels"]) == ["32", "128"] and "loss" not in table.index
     assert "corpus Test tones" in report(["whole"])
@@ -109,9 +109,9 @@ def test_each_training_once_by_any_of_its_names(written, tmp_path, monkeypatch):
     shutil.copytree(runs_folder() / "course" / "random", tmp_path / "elsewhere" / "copy")
     monkeypatch.chdir(tmp_path)
     names = ["course", "course/random", str(runs_folder() / "course" / "random"), "elsewhere/copy", "./elsewhere"]
-    assert [run.name for run in read(names)] == ["course/random", "elsewhere/copy"]
+    assert [run.name for run in find_runs(names)] == ["course/random", "elsewhere/copy"]
     monkeypatch.chdir(runs_folder().parent)
-    assert [run.name for run in read(["runs/course/random", "runs/course"])] == ["course/random"]
+    assert [run.name for run in find_runs(["runs/course/random", "runs/course"])] == ["course/random"]
 
 
 def test_a_wrong_name_is_told_where_it_was_looked_for(written):
@@ -155,9 +155,9 @@ def test_only_what_differs_is_in_the_tables(written):
     written("a", made={"device": "CPU, 2 cores", "versions": {"torch": "2.6.0", "timm": "1.0.15"}})
     written("b", made={"device": "NVIDIA H100", "versions": {"torch": "2.7.0", "timm": "1.0.15"}})
     written("other", {"dropout": 0.5})
-    assert settings(read(["old", "a"])).empty, "an older run takes the defaults of settings that it lacks"
-    assert text_of(settings(read(["old", "other"]))) == {"dropout": ["0.0", "0.5"]}
-    assert {"device", "torch", "timm"} <= set(made_by(read(["a", "b"])).index)
+    assert settings(find_runs(["old", "a"])).empty, "an older run takes the defaults of settings that it lacks"
+    assert text_of(settings(find_runs(["old", "other"]))) == {"dropout": ["0.0", "0.5"]}
+    assert {"device", "torch", "timm"} <= set(made_by(find_runs(["a", "b"])).index)
     text = report(["a", "b"])
     assert "NVIDIA H100" in text and "2.6.0" in text and "timm" not in text
     assert "the same in all that record it: corpus Test tones;" in text
@@ -167,7 +167,7 @@ def test_only_what_differs_is_in_the_tables(written):
 def test_the_best_epoch_follows_the_recipes_metric(metric, best, written):
     columns = {"roc_auc": [0.8, 0.9, 0.85], "log_loss": [0.3, 0.4, 0.5], "accuracy": [0.5, 0.6, 0.7]}
     written("run", {"metric": metric, "epochs": 3}, **columns)
-    table = scores(read(["run"]))
+    table = scores(find_runs(["run"]))
     assert table["epoch"].iloc[0] == "3 of 3"
     if best == 3:
         assert list(table.index) == [("run", "last, best")]
@@ -178,7 +178,7 @@ def test_the_best_epoch_follows_the_recipes_metric(metric, best, written):
 
 def test_a_score_that_is_unknown_has_no_best_epoch(written):
     written("run", roc_auc=[np.nan, np.nan])
-    assert list(scores(read(["run"])).index) == [("run", "last")]
+    assert list(scores(find_runs(["run"])).index) == [("run", "last")]
     assert "ROC-AUC nan" not in report(["run"])
 
 
@@ -199,13 +199,13 @@ def test_a_score_that_is_unknown_has_no_best_epoch(written):
 def test_what_spoils_a_comparison_is_called_out(changes, made, warned, written):
     written("a")
     written("b", changes, made)
-    assert [warned in caution for caution in cautions(read(["a", "b"]))] == ([True] if warned else [])
+    assert [warned in caution for caution in cautions(find_runs(["a", "b"]))] == ([True] if warned else [])
 
 
 def test_published_folds_do_not_hang_on_the_seed(written):
     written("a", {"split": "published"})
     written("b", {"split": "published", "seed": 3})
-    assert cautions(read(["a", "b"])) == []
+    assert cautions(find_runs(["a", "b"])) == []
 
 
 def test_six_runs_fit_a_terminal_and_a_figure_where_it_is_asked_for(written, tmp_path):

@@ -20,7 +20,7 @@ import soundfile
 import soxr
 
 from spokendigits.app import cli, prediction
-from spokendigits.app.prediction import COLUMNS, Model, find_digits, read, recordings
+from spokendigits.app.prediction import COLUMNS, Model, find_digits, read_words, recordings
 from spokendigits.clips import fit, read_audio
 from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
@@ -123,13 +123,13 @@ def test_digits_are_read_from_recordings_of_any_kind(said, model, tmp_path, kind
     shares = np.linspace(0.5, 1.5, channels) if channels > 1 else np.ones(1)
     path = tmp_path / f"pi.{suffix}"
     soundfile.write(path, audio[:, None] * shares, rate, subtype=subtype)
-    check(read(str(path), model), PI, places)
+    check(read_words(str(path), model), PI, places)
 
 
 def test_a_word_may_be_on_one_channel_alone(said, model, tmp_path):
     audio, places = spoken(said, [6])
     soundfile.write(tmp_path / "right.wav", np.stack([np.zeros_like(audio), audio], axis=1), RATE)
-    check(read(str(tmp_path / "right.wav"), model), [6], places)
+    check(read_words(str(tmp_path / "right.wav"), model), [6], places)
 
 
 def test_a_minute_and_more_is_read_block_by_block(said, model, tmp_path, monkeypatch):
@@ -141,7 +141,7 @@ def test_a_minute_and_more_is_read_block_by_block(said, model, tmp_path, monkeyp
     once = None
     for block in (2**24, 3_001, 2**15):
         monkeypatch.setattr(prediction, "BLOCK", block)
-        words = read(str(tmp_path / "long.flac"), model)
+        words = read_words(str(tmp_path / "long.flac"), model)
         check(words, digits, places)
         once = once or words
         assert [word.start for word in words] == pytest.approx([word.start for word in once], abs=0.0101)
@@ -156,7 +156,7 @@ def test_a_network_hears_a_word_as_clips_are_made(said, ear, model, tmp_path):
     for audio, rate in ((said[7], 22_050), (tone, RATE)):
         soundfile.write(path, soxr.resample(np.pad(audio, RATE), RATE, rate), rate, subtype="FLOAT")
         whole = read_audio(path, RATE)
-        (expected,), (word,) = vad.find_words(whole, RATE), read(str(path), model)
+        (expected,), (word,) = vad.find_words(whole, RATE), read_words(str(path), model)
         assert (word.start, word.end) == pytest.approx((expected.start, expected.end), abs=1e-3)
         clip = fit(whole[round(word.start * RATE) : round(word.end * RATE)], RATE)
         assert np.allclose(ear.last[0], clip, atol=1e-3) and word.digit is not None
@@ -167,16 +167,16 @@ def test_what_scores_below_the_threshold_is_not_a_digit(said, ear, tmp_path):
     audio, _ = spoken(said, [2, 8])
     noise = np.random.default_rng(0).standard_normal(RATE // 2) * 0.1
     soundfile.write(tmp_path / "a.wav", np.concatenate([audio, noise, np.zeros(RATE // 2)]), RATE)
-    words = read(str(tmp_path / "a.wav"), Model(RECIPE, ear, None, ""))
+    words = read_words(str(tmp_path / "a.wav"), Model(RECIPE, ear, None, ""))
     assert [word.digit for word in words[:2]] == [2, 8] and words[2].digit is not None, (
         "without a threshold, all are digits"
     )
     between = (words[2].score + min(word.score for word in words[:2])) / 2
     assert words[2].score < between
-    refusing = read(str(tmp_path / "a.wav"), Model(RECIPE, ear, between, ""))
+    refusing = read_words(str(tmp_path / "a.wav"), Model(RECIPE, ear, between, ""))
     assert [word.said for word in refusing] == ["2", "8", "not a digit"]
     assert [word.probabilities for word in refusing] == [word.probabilities for word in words]
-    exactly = read(str(tmp_path / "a.wav"), Model(RECIPE, ear, words[2].score, ""))
+    exactly = read_words(str(tmp_path / "a.wav"), Model(RECIPE, ear, words[2].score, ""))
     assert exactly[2].digit is not None, "a score at the threshold passes"
 
 
@@ -186,7 +186,7 @@ def test_a_sound_longer_than_any_digit_is_none(ear, model, tmp_path, monkeypatch
     soundfile.write(tmp_path / "hum.wav", hum, RATE)
     monkeypatch.setattr(prediction, "BLOCK", 2**14)
     tracemalloc.start()
-    (word,) = read(str(tmp_path / "hum.wav"), model)
+    (word,) = read_words(str(tmp_path / "hum.wav"), model)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert word.digit is None and word.said == "not a digit" and word.end - word.start > 60
@@ -291,7 +291,7 @@ def test_standard_input_and_pipes_are_recordings(said, model, tmp_path, monkeypa
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(buffer.getvalue(),))
     writer.start()
-    check(read(str(tmp_path / "pipe"), model), [9, 0], places)
+    check(read_words(str(tmp_path / "pipe"), model), [9, 0], places)
     writer.join()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     assert find_digits(["-"], "ear.onnx") == 1
