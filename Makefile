@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 # One torch thread a process: two processes with two threads each would stand in each other's way.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: run test check test-all lint book lab students pack slides pdf outputs full real synthetic small bench gpu seat stale links clean setup help
 .DEFAULT_GOAL := run
@@ -16,9 +16,8 @@ run: $(READY)
 test: lint
 	# What runs the model in the page "Say a digit"; without it that page's tests are skipped.
 	$(BIN)/python -m spokendigits.publish.say_a_digit
-	$(PYTEST) -m "not nightly" tests
 	# In a home of its own: a run that was made before must not stand in for what today's code would make.
-	home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && SPOKENDIGITS_HOME=$$home $(BIN)/python -m pytest --nbval notebooks
+	home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && SPOKENDIGITS_HOME=$$home $(PYTEST) -m "not nightly" --nbval notebooks tests
 
 # The quick ones: style, imports, and the tests that neither train nor open a browser. A minute and a half at most.
 check: lint

@@ -22,6 +22,26 @@ SMALL = {
 }
 
 
+# Folders whose tests share what is slow to make: a notebook goes on with what the one before it left, the pages of one
+# built book are looked at, one trained model is exported. Each is done by one process, the longest first.
+TOGETHER = ("notebooks", "tests/publish", "tests/app")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    groups = {}
+    for item in items:
+        file = item.path.relative_to(config.rootpath)
+        folder = file.parent.as_posix()
+        groups[item] = folder if folder in TOGETHER else file.as_posix()
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+        if {"trained", "exported", "html"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
+    first = {group: place for place, group in enumerate([*TOGETHER, *sorted(slow - {*TOGETHER})])}
+    items.sort(key=lambda item: first.get(groups[item], len(first)))
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory, monkeypatch):
     """No test reads or writes the reader's own data and runs."""

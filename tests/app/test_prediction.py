@@ -377,7 +377,6 @@ def models(trained, exported, rewrite, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_both_kinds_of_model_answer_alike(models, folder, tmp_path, capsys):
     tables = {}
     for name, options in (("safetensors", []), ("onnx", ["--threshold=-1e6"])):
@@ -393,7 +392,6 @@ def test_both_kinds_of_model_answer_alike(models, folder, tmp_path, capsys):
     assert capsys.readouterr().out.split("\t")[3] == "not a digit"
 
 
-@pytest.mark.slow
 def test_an_exported_model_has_its_own_threshold_and_needs_no_pytorch(models, folder):
     code = (
         "import sys; sys.modules['torch'] = None; from spokendigits.app import cli; "
@@ -404,7 +402,6 @@ def test_an_exported_model_has_its_own_threshold_and_needs_no_pytorch(models, fo
     assert [line.split("\t")[3] for line in done.stdout.splitlines()] == ["not a digit"] * 2
 
 
-@pytest.mark.slow
 def test_killed_and_started_again_it_ends_the_same(models, said, tmp_path):
     root = tmp_path / "many"
     root.mkdir()

@@ -30,6 +30,7 @@ def write(folder: Path, source: str) -> Path:
     return path
 
 
+@pytest.mark.nightly
 def test_a_notebook_is_measured_with_the_processes_that_it_starts(tmp_path):
     (tmp_path / "home").mkdir()
     needs = seat.measure(write(tmp_path, HEAVY), tmp_path / "home")
@@ -67,6 +68,7 @@ def test_the_stored_measurement_is_of_every_notebook():
     assert read_json(ROOT / "book/results/seat.json")["notebooks"].keys() == notebooks
 
 
+@pytest.mark.nightly
 def test_jupyterlab_is_ended_when_it_was_measured(tmp_path):
     with seat.lab(tmp_path) as server:
         for _ in range(300):
