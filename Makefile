@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 # One torch thread a process: two processes with two threads each would stand in each other's way.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: run test check test-all lint book lab students pack slides pdf outputs full real synthetic small bench gpu seat stale links clean setup help
 .DEFAULT_GOAL := run

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from xdist.scheduler import LoadScopeScheduling
 
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.recipe import Recipe
@@ -25,21 +26,34 @@ SMALL = {
 # Folders whose tests share what is slow to make: a notebook goes on with what the one before it left, the pages of one
 # built book are looked at, one trained model is exported. Each is done by one process, the longest first.
 TOGETHER = ("notebooks", "tests/publish", "tests/app")
+SLOW = {"trained", "exported", "html"}  # fixtures
+
+
+def group(nodeid: str) -> str:
+    """What a test is run together with: its folder, if that is one of TOGETHER, or else its file."""
+    file = nodeid.partition("::")[0]
+    return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
+
+
+class ByGroup(LoadScopeScheduling):
+    """How pytest-xdist deals out the tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByGroup(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    groups = {}
+def pytest_collection_modifyitems(items):
     for item in items:
-        file = item.path.relative_to(config.rootpath)
-        folder = file.parent.as_posix()
-        groups[item] = folder if folder in TOGETHER else file.as_posix()
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
-        if {"trained", "exported", "html"} & set(getattr(item, "fixturenames", ())):
+        if SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
-    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
-    first = {group: place for place, group in enumerate([*TOGETHER, *sorted(slow - {*TOGETHER})])}
-    items.sort(key=lambda item: first.get(groups[item], len(first)))
+    slow = {group(item.nodeid) for item in items if item.get_closest_marker("slow")}
+    places = {name: place for place, name in enumerate([*TOGETHER, *sorted(slow - {*TOGETHER})])}
+    items.sort(key=lambda item: places.get(group(item.nodeid), len(places)))
 
 
 @pytest.fixture(autouse=True)
