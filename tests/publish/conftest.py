@@ -38,7 +38,9 @@ def html(tmp_path_factory, own_full_run) -> Path:
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
     nbformat.write(notebook, first)
     results = lanes.stored("fast")["prose"] | {"minutes_01_data": "1000", "device": "A computer of the tests"}
-    return book.build(folder / "notebooks", folder / "built", results, own_full_run).parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SPOKENDIGITS_HOME", raising=False)  # where the page's runtime was put
+        return book.build(folder / "notebooks", folder / "built", results, own_full_run).parent
 
 
 @pytest.fixture(scope="session")
