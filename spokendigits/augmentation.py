@@ -29,7 +29,7 @@ MASK_BINS, MASK_SECONDS = 1 / 6, 0.1  # the widest
 
 
 class Augment:
-    """The parts of augmentation that `recipe.augment` names, called by `LogMel` while a classifier trains.
+    """The parts of augmentation that `recipe.augment` names, called by `LogMel` while a classifier trains, and for more views of a clip (`evaluation.predict`).
 
     voice: vocal tract, tempo, onset. cut: a word's quiet beginning and end gone. room: an echo. band: the microphone's
     colour. noise: of any colour and level. mask: SpecAugment (Park et al. 2019). Draws come from PyTorch's generator of

@@ -107,6 +107,9 @@ def create(recipe: Recipe) -> Classifier:
     backbone (timm's names) or of a classifier saved by this course.
     """
     torch.manual_seed(recipe.seed)
+    name, _, tag = recipe.backbone.partition(".")
+    if not timm.is_model(name) or (tag and recipe.backbone not in timm.list_models(f"{name}.*", pretrained=True)):
+        raise CourseError(f"recipe: timm knows no backbone {recipe.backbone!r}. `timm.list_models()` lists them.")
     if recipe.weights == "none":
         return Classifier(recipe)
     if recipe.weights not in ("auto", "imagenet"):
@@ -132,9 +135,7 @@ def _imagenet_file(recipe: Recipe) -> Path:
     """The published checkpoint: from the hub's cache, else from the hub. OSError if neither has it."""
     repository = timm.get_pretrained_cfg(recipe.backbone).hf_hub_id
     if repository is None:
-        raise CourseError(
-            f"recipe: timm publishes no weights for {recipe.backbone!r}; set weights to 'none' or a file."
-        )
+        raise FileNotFoundError(f"timm publishes no weights for {recipe.backbone!r}")
     try:
         path = hf_hub_download(repository, "model.safetensors", local_files_only=True)
     except LocalEntryNotFoundError:
@@ -157,8 +158,6 @@ def _pretrained(recipe: Recipe, path: Path) -> nn.Module:
 
 
 def _create(recipe: Recipe, pretrained: bool = False, **options) -> nn.Module:
-    if not timm.is_model(recipe.backbone.split(".")[0]):
-        raise CourseError(f"recipe: timm knows no backbone {recipe.backbone!r}. `timm.list_models()` lists them.")
     return timm.create_model(
         recipe.backbone,
         pretrained=pretrained,

@@ -31,6 +31,7 @@ def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
     """
     path = Path(path)
     try:
+        os.stat(path)  # says what is wrong with a missing file better than soundfile does
         with soundfile.SoundFile(path) as file:
             if problem := damage(file):
                 raise CourseError(f"{path.name}: {problem}. Fetch or record it again.")

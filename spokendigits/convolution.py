@@ -1,6 +1,6 @@
 """Convolutions that train faster on a CPU, as products of matrices: a step of the fast recipe's resnet50 takes 0.7 of its time.
 
-oneDNN is slow at the gradient of kernels that see few positions. `faster` is the one call; `train` makes it. Chapter 3.
+oneDNN is slow at the gradient of kernels that see few positions. `faster` is the one call; `training.Learner` makes it on a CPU. Chapter 3.
 """
 
 import math

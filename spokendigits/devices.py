@@ -17,11 +17,12 @@ def cores() -> int:
 
 def processes() -> "PartialState":
     """This process's place among those that `accelerate launch` started (one of one without it), and its device."""
+    import torch
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
-    # Accelerate itself asks for this flag in `Accelerator` alone.
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    # Accelerate itself asks for this flag in `Accelerator` alone. Apple's GPU has no float64, which probabilities need.
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or torch.backends.mps.is_available())
 
 
 def has_bf16(device: "torch.device") -> bool:
@@ -47,4 +48,4 @@ def device_name(device: "torch.device") -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {os.cpu_count()} cores" if device.type == "cpu" else device.type.upper()
+    return f"CPU, {cores()} cores" if device.type == "cpu" else device.type.upper()

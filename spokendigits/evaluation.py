@@ -14,12 +14,10 @@ from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import COLUMNS, DIGITS, PROBABILITIES, Corpus
 from spokendigits.devices import processes
 from spokendigits.errors import CourseError
-from spokendigits.intervals import accuracy, effective_clips, interval, speaker_counts, speaker_interval
+from spokendigits.intervals import accuracy, effective_clips, speaker_counts, speaker_interval
 from spokendigits.loading import Loader
-from spokendigits.losses import digit_score, losses, probabilities, targets
+from spokendigits.losses import losses, probabilities, targets
 
-__all__ = ["PROBABILITIES", "accuracy", "confusions", "difference", "digit_score", "interval", "metrics", "mistakes",
-           "predict", "probabilities", "recall_by", "roc_auc"]  # fmt: skip
 ENOUGH_SPEAKERS, ENOUGH_CLIPS = 5, 30  # below them, a row of `recall_by` carries a warning
 
 
@@ -97,7 +95,7 @@ def metrics(table: pd.DataFrame) -> dict[str, float]:
 
 
 def recall_by(table: pd.DataFrame, column: str, level: float = 0.95) -> pd.DataFrame:
-    """Share of clips recognised for each value of `column` (digit, speaker, gender …), worst first.
+    """Share of clips recognised for each value of `column` (digit, speaker, gender …), worst first; of clips where it is known.
 
     Columns: clips, speakers, right, recall, low, high (`interval`), warning (empty, or why the row says little).
     """

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-import yaml
-
 from spokendigits.errors import CourseError
 
 
@@ -46,7 +44,7 @@ def runs_folder() -> Path:
 def shared_folder(name: str) -> Path | None:
     """`SPOKENDIGITS_DATA/<name>`: a corpus that somebody else keeps for this machine; None if it is not there."""
     shared = os.environ.get("SPOKENDIGITS_DATA")
-    folder = Path(shared).expanduser() / name if shared else None
+    folder = (checkout() or Path.cwd()) / Path(shared).expanduser() / name if shared else None
     return folder if folder and folder.is_dir() else None
 
 
@@ -117,12 +115,6 @@ def write_json(path: Path | str, value) -> None:
 def read_json(path: Path | str):
     """Reads a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def write_yaml(path: Path | str, value) -> None:
-    """Writes `value` as YAML in the order given, atomically."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump(value, sort_keys=False), encoding="utf-8")
 
 
 def sha256(path: Path | str) -> str:

@@ -19,7 +19,8 @@ def to_float(waveform: torch.Tensor) -> torch.Tensor:
 
 
 class LogMel(nn.Module):
-    """Waveforms [batch, samples] to log-mel pictures [batch, 1, n_mels, frames] in decibels (float32).
+    """Waveforms [batch, samples] to log-mel pictures [batch, 1, n_mels, frames], float32: in decibels, or as the recipe
+    normalizes them, without a unit. `augment` changes spectrum and picture on the way.
 
     Equal to `librosa.power_to_db(librosa.feature.melspectrogram(..., pad_mode="constant"))` within 0.01 dB.
     Accepts floats in -1..1 or the int16 samples of `Clips`. Nothing is learned. With `f_max` above the Nyquist frequency

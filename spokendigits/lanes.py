@@ -41,7 +41,7 @@ def repository() -> Path:
 
 
 def stored(name: str) -> dict:
-    """The results that the book shows: fsdd, synthetic, small, export, full, fast, bench or seed, of `book/results`.
+    """The results that the book shows: what is in `book/results` by this name, such as fast, full, fsdd or seed.
 
     Each says what made it. They come with the package, so that notebooks find them on Colab, too.
     """
@@ -53,11 +53,6 @@ def shipped(name: str) -> Path:
     package = Path(__file__).resolve().parent
     folder = package.parent / "book"
     return (folder if folder.is_dir() else package / "shipped") / name
-
-
-def weights_name(label: str) -> str:
-    """The weights a backbone started from, as a page names them."""
-    return {"imagenet": "ImageNet", "none": "random"}.get(label, label)
 
 
 def made_by(used: Recipe, corpus: Corpus, started: float, *runs: Path) -> None:

@@ -50,7 +50,7 @@ def error_cards(
 ) -> HTML:
     """A card for each row of a predictions table: player, log-mel picture, the ten probabilities, its neighbours.
 
-    neighbours: rows of the corpus [len(table), k], such as `split.train[places]` with `places` of `explain.nearest`, which
+    neighbours: rows of the corpus [len(table), k], such as `split.train[places]` with `places` of `topics.explain.nearest`, which
     also gives `distances`. In the fast recipe a clip costs about 13 KB of the page for FSDD and 26 KB for
     synthetic speech.
     """

@@ -138,10 +138,11 @@ def curves(steps: pd.DataFrame, history: pd.DataFrame) -> Figure:
             ax.set_xticks(table[x])
     axes[0, 0].set_ylim(0, None)
     axes[1, 1].ticklabel_format(axis="y", useOffset=False)
-    last = history.iloc[-1]
+    last, rate = history.iloc[-1], steps["learning_rate"]
+    ending = "near zero" if rate.iloc[-1] < rate.max() / 100 else f"at {rate.iloc[-1]:.2g}"
     alt = (
-        "Four charts over training. The learning rate falls along half a cosine to zero. The training loss falls from "
-        f"{steps['loss'].iloc[0]:.2f} to {steps['loss'].iloc[-10:].mean():.4f}. The validation loss ends at "
+        f"Four charts over training. The learning rate is {rate.max():.2g} at most and ends {ending}. The training loss "
+        f"goes from {steps['loss'].iloc[0]:.2f} to {steps['loss'].iloc[-10:].mean():.4f}. The validation loss ends at "
         f"{last['loss']:.4f}, the validation ROC-AUC at {last['roc_auc']:.4f}."
     )
     return describe(
@@ -233,13 +234,13 @@ def split_gap(scores: pd.DataFrame) -> Figure:
 
 
 def recall(table: pd.DataFrame, by: str) -> Figure:
-    """Recall with its interval for each digit or speaker, from `evaluation.recall_by`, worst at the top."""
+    """Recall with its interval for each digit or speaker, from `evaluation.recall_by`, the worst twenty, worst at the top."""
     shown, worst = table.iloc[:20], table.iloc[0]
     labels = [f"{name}  ({clips} clips)" for name, clips in shown["clips"].items()]
     fig, ax = _intervals(shown, "recall", labels, 0.24, s=36)
     ax.set_ylabel(by)
     alt = (
-        f"Recall by {by}, with intervals; the worst are at the top. {by} {table.index[0]} is worst with "
+        f"Recall by {by}, with intervals; the worst{' 20' if len(table) > 20 else ''} are at the top. {by} {table.index[0]} is worst with "
         f"{worst['recall']:.1%} of {worst['clips']:.0f} clips. With few clips the intervals are wide."
     )
     return describe(fig, alt, "The dot is the share that was recognised, and the line is its 95 % interval.")

@@ -1,5 +1,6 @@
 """`Recipe`: every setting of an experiment, in the seed experiment's own words. Chapter 1."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -7,29 +8,21 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spokendigits.errors import CourseError, check_names
-from spokendigits.files import write_yaml
+from spokendigits.files import atomic_file
 
 Split = Literal["random", "speaker", "one_speaker", "published"]
 SPLITS = get_args(Split)
 AUGMENTATIONS = ("voice", "cut", "room", "band", "noise", "mask")  # `Augment` says what each of them is
 # What pictures look like. Networks that see the same ones have these in common.
 PICTURE = (
-    "sample_rate",
-    "seconds",
-    "window",
-    "hop",
-    "n_mels",
-    "f_min",
-    "f_max",
-    "mel_scale",
-    "top_db",
-    "normalization",
-)
+    "sample_rate", "seconds", "window", "hop", "n_mels", "f_min", "f_max", "mel_scale", "top_db", "normalization",
+)  # fmt: skip
 
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Recipe(BaseModel):
@@ -60,7 +53,7 @@ class Recipe(BaseModel):
     backbone: str = "resnet50.a1_in1k"
     weights: str = "auto"  # auto, imagenet, none, or a file
     pool: Literal["avg", "max"] = "avg"
-    dropout: NotNegative = 0.0
+    dropout: Share = 0.0
     # training
     batch_size: Count = 32
     epochs: Count = 5
@@ -77,8 +70,8 @@ class Recipe(BaseModel):
     mixed_precision_inference: bool = False
     # augmentation
     augment: str = "none"  # "all", or some of AUGMENTATIONS with + between them
-    mix_probability: NotNegative = 0.0  # chance that a batch mixes its clips in pairs (mixup); 0: off
-    mix_concentration: float = 1.0  # both parameters of the Beta distribution that draws the mixing ratio
+    mix_probability: Share = 0.0  # chance that a batch mixes its clips in pairs (mixup); 0: off
+    mix_concentration: Positive = 1.0  # both parameters of the Beta distribution that draws the mixing ratio
     # validation
     split: Split = "random"  # by clip, as the seed's: the same voices are on both sides
     folds: int = 5
@@ -102,6 +95,8 @@ class Recipe(BaseModel):
     def _settings_fit_together(self) -> "Recipe":
         if self.f_max <= self.f_min:
             raise ValueError(f"f_max ({self.f_max}) must lie above f_min ({self.f_min})")
+        if self.samples < 1 or self.warmup_epochs > self.epochs:
+            raise ValueError(f"{self.seconds} seconds with a warm-up of {self.warmup_epochs} of {self.epochs} epochs")
         if self.split != "one_speaker" and (self.folds < 2 or self.fold >= self.folds):
             raise ValueError(f"fold {self.fold} of {self.folds} folds; folds count from 0, and there are at least 2")
         if self.augment not in ("none", "all"):
@@ -137,7 +132,8 @@ class Recipe(BaseModel):
 
     def to_yaml(self, path: Path | str) -> None:
         """Writes all settings, atomically."""
-        write_yaml(path, self.to_dict())
+        with atomic_file(path) as temporary:
+            temporary.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> "Recipe":
@@ -151,12 +147,28 @@ class Recipe(BaseModel):
         return cls(**PRESETS[name])
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-3 as a number, as YAML 1.2 does; for YAML 1.1 it is text without a full stop in it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def parse(text: str) -> Any:
+    """A value in YAML. Raises yaml.YAMLError."""
+    return yaml.load(text, _Loader)
+
+
 def read_settings(path: Path | str) -> dict:
     """What a YAML file of settings says. CourseError if it is not there, or holds something else."""
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = parse(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CourseError(f"{path}: no such file.") from None
+    except OSError as error:
+        raise CourseError(f"{path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CourseError(f"{path}: not readable as YAML ({str(error).splitlines()[0]}).") from error
     if not isinstance(value, dict):

@@ -1,9 +1,11 @@
 """What a training keeps in its folder: claim, checkpoint, curves, and what made them. Chapter 3.
 
 recipe.yaml and run.json (what made it) from the start; after each whole epoch the folder `checkpoint`, from which a stopped
-training goes on; at the end steps.csv, history.csv, model.safetensors, predictions.csv and metrics.json in its place.
+training goes on, and model.safetensors and predictions.csv, if it is the one to keep; at the end steps.csv, history.csv
+and metrics.json.
 """
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -51,8 +53,13 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False)
 
 
-def claim(folder: Path, recipe: Recipe, clips: Clips, teacher: Classifier | None = None) -> None:
+def claim(
+    folder: Path, recipe: Recipe, corpus: Corpus, clips: Clips, split: Split, teacher: Classifier | None = None
+) -> None:
     """Marks `folder` as this experiment's; CourseError if it holds something else."""
+    labels = corpus.table[["path", "digit", "speaker"]]
+    labels = [labels.iloc[rows].to_csv() for rows in (split.train, split.validation)]
+    labels = hashlib.sha256("\n".join(labels).encode()).hexdigest()[:12]
     taught_by = None if teacher is None else f"{teacher.recipe.backbone} {teacher.digest()[:12]}"
     way_out = "Choose another name for this run, or delete that folder."
     if (folder / RUN).is_file():
@@ -65,15 +72,16 @@ def claim(folder: Path, recipe: Recipe, clips: Clips, teacher: Classifier | None
         ]
         if differ:
             raise CourseError(f"{folder} holds another experiment ({'; '.join(differ)}). {way_out}")
-        if held["clips"] != clips.folder.name:
-            raise CourseError(f"{folder}: the corpus has changed since that run was made. {way_out}")
+        if held["clips"] != clips.folder.name or held.get("labels", labels) != labels:
+            raise CourseError(f"{folder}: the corpus or its split has changed since that run was made. {way_out}")
         if held.get("teacher") != taught_by:
             teachers = f"that run had {held.get('teacher') or 'no teacher'}, this one {taught_by or 'none'}"
             raise CourseError(f"{folder}: {teachers}. {way_out}")
     elif folder.is_dir() and any(folder.iterdir()):
         raise CourseError(f"{folder} holds something that is no run of this course. {way_out}")
     else:
-        write_json(folder / RUN, {"recipe": recipe.to_dict(), "clips": clips.folder.name, "teacher": taught_by})
+        made = {"recipe": recipe.to_dict(), "clips": clips.folder.name, "labels": labels, "teacher": taught_by}
+        write_json(folder / RUN, made)
         recipe.to_yaml(folder / "recipe.yaml")
 
 

@@ -33,7 +33,7 @@ LOOK = 50  # steps: looking at a GPU's loss means waiting for it
 
 
 def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
-    """The learning rate of one step: a linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter 2017)."""
+    """The learning rate of one step: a linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter 2017), or constant."""
     warmup = round(steps * recipe.warmup_epochs / recipe.epochs)
     if step < warmup:
         return recipe.learning_rate * (step + 1) / warmup
@@ -42,8 +42,10 @@ def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def mix(audio: torch.Tensor, target: torch.Tensor, recipe: Recipe, random: np.random.Generator):
-    """Mixes each clip of a batch, and its target, with another one (mixup, Zhang et al. 2018)."""
+def mix(
+    audio: torch.Tensor, target: torch.Tensor, recipe: Recipe, random: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mixes each clip of a batch [batch, samples], and its target [batch, 10], with another (mixup, Zhang et al. 2018)."""
     ratio = random.beta(recipe.mix_concentration, recipe.mix_concentration)
     partner = torch.from_numpy(random.permutation(len(audio))).to(audio.device)
     audio = to_float(audio)
@@ -139,7 +141,7 @@ def train(
     check_sizes(recipe, corpus, split, here.num_processes)
     runs.check_trackers(trackers)
     if here.is_main_process:
-        runs.claim(folder, recipe, clips, teacher)
+        runs.claim(folder, recipe, corpus, clips, split, teacher)
     at_once = largest_batch(recipe) if find_batch_size else recipe.batch_size
     AcceleratorState._reset_state()  # it is shared by a whole process, and would refuse a second run's other precision
     accelerator = Accelerator(
@@ -176,12 +178,13 @@ def _loop(learner: Learner, corpus: Corpus, clips: Clips, split: Split, folder: 
         shares = [rows[place::among] for rows in batches(split.train, recipe, epoch)]
         hidden = not (progress and accelerator.is_main_process)
         bar = tqdm(loader.each(shares), f"epoch {epoch + 1}/{recipe.epochs}", steps, unit="batch", disable=hidden)
-        for step, (audio, digit) in enumerate(bar, epoch * steps):
+        for number, (audio, digit) in enumerate(bar, 1):
+            step = epoch * steps + number - 1
             rate, target = learning_rate(step, recipe.epochs * steps, recipe), targets(digit)
             if random.random() < recipe.mix_probability:
                 audio, target = mix(audio, target, recipe, random)
-            ends_epoch = step + 1 == (epoch + 1) * steps
-            moves = ends_epoch or (step + 1) % recipe.grad_accumulation == 0
+            ends_epoch = number == steps
+            moves = ends_epoch or number % recipe.grad_accumulation == 0
             unseen.append(learner.step(audio, target, rate, moves))
             state["steps"].append({"step": step, "epoch": epoch + 1, "learning_rate": rate})
             if device.type != "cuda" or ends_epoch or len(unseen) == LOOK:
@@ -211,13 +214,13 @@ def train_or_load(
 ) -> Classifier:
     """The classifier of a finished run in `folder`, or a new one trained there; `options` as for `train`."""
     if runs.finished(folder):
-        runs.claim(folder, recipe, clips, options.get("teacher"))
+        runs.claim(folder, recipe, corpus, clips, split, options.get("teacher"))
         return Classifier.load(folder / MODEL).to(processes().device)
     return train(recipe, corpus, clips, split, folder, progress, **options)
 
 
 def look(unseen: list[torch.Tensor], steps: list[dict], accelerator: Accelerator, folder: Path, recipe: Recipe) -> None:
-    """Moves the latest losses, [1] each, from the device into the last of `steps`; CourseError if one is no number."""
+    """Moves the latest losses, scalars, from the device into the last of `steps`; CourseError if one is no number."""
     values = accelerator.reduce(torch.stack(unseen), "mean").tolist()
     for row, value in zip(steps[-len(values) :], values, strict=True):
         if not math.isfinite(value):
@@ -240,7 +243,10 @@ def check_sizes(recipe: Recipe, corpus: Corpus, split: Split, among: int) -> Non
             f"training: {among} processes must share every batch equally. Make batch_size ({batch}) a multiple of them, "
             "and keep drop_last on."
         )
-    if recipe.loss != "bce" and (corpus.table["digit"].iloc[split.train] < 0).any():
+    no_digit = corpus.table["digit"] < 0
+    if no_digit.iloc[split.validation].any():
+        raise CourseError("training: some validation clips are no digits. Keep them in the training part.")
+    if recipe.loss != "bce" and no_digit.iloc[split.train].any():
         raise CourseError(
             'training: some clips are no digits, and only the loss "bce" can answer ten times no. Set it.'
         )

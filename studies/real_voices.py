@@ -12,8 +12,9 @@ from sklearn.preprocessing import normalize
 from spokendigits import corpora
 from spokendigits.classifier import Classifier
 from spokendigits.clips import make_clips
+from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import PROBABILITIES, recall_by
+from spokendigits.evaluation import recall_by
 from spokendigits.files import read_json, runs_folder
 from spokendigits.intervals import speaker_interval
 from spokendigits.recipe import AUGMENTATIONS, Recipe

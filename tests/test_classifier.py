@@ -96,6 +96,20 @@ def test_weights_that_cannot_be_used(weights, words, recipe, tmp_path):
         create(recipe.but(weights=str(tmp_path / weights)))
 
 
+@pytest.mark.parametrize("weights", ["auto", "imagenet", "none"])
+@pytest.mark.parametrize("backbone", ["resnt50", "resnet50.nope"])
+def test_a_backbone_that_timm_does_not_know(backbone, weights, recipe):
+    with pytest.raises(CourseError, match=f"knows no backbone '{backbone}'"):
+        create(recipe.but(backbone=backbone, weights=weights))
+
+
+def test_a_backbone_whose_weights_nobody_publishes(recipe):
+    recipe = recipe.but(backbone="lcnet_035")
+    assert create(recipe.but(weights="auto")).weights == "none"
+    with pytest.raises(CourseError, match="timm publishes no weights for 'lcnet_035'"):
+        create(recipe.but(weights="imagenet"))
+
+
 def test_weights_that_do_not_fit(recipe, tmp_path):
     create(recipe).save(tmp_path / "small.safetensors")
     other = Recipe.preset("fast").but(backbone="resnet18.a1_in1k", weights=str(tmp_path / "small.safetensors"))

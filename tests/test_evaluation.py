@@ -12,6 +12,7 @@ from spokendigits import evaluation as ev
 from spokendigits import intervals, losses
 from spokendigits.classifier import create
 from spokendigits.clips import make_clips
+from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
 from spokendigits.topics.coverage import coverage
 
@@ -20,7 +21,7 @@ def table(digits, predicted, speakers=None, confidence=0.9) -> pd.DataFrame:
     chances = np.full((len(digits), 10), (1 - confidence) / 9)
     chances[np.arange(len(digits)), predicted] = confidence
     out = pd.DataFrame({"digit": digits, "predicted": predicted, "speaker": speakers or ["a"] * len(digits)})
-    out[ev.PROBABILITIES] = chances
+    out[PROBABILITIES] = chances
     return out.assign(loss=-np.log(chances[np.arange(len(digits)), digits]))
 
 
@@ -31,12 +32,12 @@ def noisy_table():
     chances = random.dirichlet(np.ones(10), 400) + np.eye(10)[digits] * 0.3
     chances /= chances.sum(axis=1, keepdims=True)
     out = table(digits, chances.argmax(axis=1), [f"s{i % 8}" for i in range(400)])
-    out[ev.PROBABILITIES] = chances
+    out[PROBABILITIES] = chances
     return out
 
 
 def test_scores_agree_with_scikit_learn(noisy_table):
-    chances = noisy_table[ev.PROBABILITIES].to_numpy()
+    chances = noisy_table[PROBABILITIES].to_numpy()
     scores = ev.metrics(noisy_table)
     assert scores["accuracy"] == accuracy_score(noisy_table["digit"], noisy_table["predicted"])
     assert scores["roc_auc"] == pytest.approx(roc_auc_score(noisy_table["digit"], chances, multi_class="ovr"))
@@ -75,8 +76,8 @@ def test_recall_of_a_group_respects_its_speakers_and_says_when_they_are_few():
     whole["accent"] = ["British"] * 300 + ["American"] * 100 + ["Scottish"] * 10
     out = ev.recall_by(whole, "accent")
     assert list(out["clips"]) == [10, 100, 300] and list(out["speakers"]) == [1, 2, 6]
-    assert out["right"].sum() == ev.accuracy(whole) * len(whole)
-    british = ev.interval(whole[whole["accent"] == "British"])
+    assert out["right"].sum() == intervals.accuracy(whole) * len(whole)
+    british = intervals.interval(whole[whole["accent"] == "British"])
     assert tuple(out.loc["British", ["low", "high"]]) == british
     assert out["warning"].to_dict() == {
         "Scottish": "1 speaker: says little about others; 10 clips: one is 10 points",
@@ -98,18 +99,18 @@ def test_the_interval_respects_speakers():
     speakers = [f"s{i}" for i in range(8) for _ in range(100)]
     right = [int(int(name[1:]) < 4) for name in speakers]
     clustered = table([1] * 800, [1 if r else 2 for r in right], speakers)
-    low, high = ev.interval(clustered, rounds=300)
+    low, high = intervals.interval(clustered, rounds=300)
     assert low <= 0.25 and high >= 0.75
     mixed = table([1] * 800, [1 if i % 2 else 2 for i in range(800)], speakers)
-    low, high = ev.interval(mixed, rounds=300)
+    low, high = intervals.interval(mixed, rounds=300)
     assert 0.44 < low < 0.5 < high < 0.56
 
 
 def test_no_mistakes_are_not_certainty():
-    low, high = ev.interval(table([1] * 100, [1] * 100))
+    low, high = intervals.interval(table([1] * 100, [1] * 100))
     # Wilson 1927 for 100 of 100 at 95 %: 0.963 to 1
     assert low == pytest.approx(0.963, abs=1e-3) and high == 1
-    low, high = ev.interval(table([1] * 100, [1] * 100, [f"s{i % 5}" for i in range(100)]))
+    low, high = intervals.interval(table([1] * 100, [1] * 100, [f"s{i % 5}" for i in range(100)]))
     assert low < 0.94 and high == 1, "five speakers say less about others than a hundred clips about one"
 
 
@@ -123,8 +124,8 @@ def test_an_interval_holds_the_accuracy_stays_in_bounds_and_is_never_empty(speak
         [2] * wrong + [1] * (100 - wrong),
         [f"s{i}" for i in (random.random(100) ** 2 * speakers).astype(int)],
     )
-    low, high = ev.interval(whole)
-    assert 0 <= low <= ev.accuracy(whole) <= high <= 1 and high - low > 0.01
+    low, high = intervals.interval(whole)
+    assert 0 <= low <= intervals.accuracy(whole) <= high <= 1 and high - low > 0.01
 
 
 def test_wilsons_interval_is_scipys():
@@ -152,13 +153,13 @@ def test_other_statistics_are_bootstrapped_over_speakers_and_moved_apart():
     def share(drawn):
         return (drawn["predicted"] == 1).mean()
 
-    low, high = ev.interval(whole, share)
-    assert (low, high) == ev.interval(whole, share), "the same draws again"
+    low, high = intervals.interval(whole, share)
+    assert (low, high) == intervals.interval(whole, share), "the same draws again"
     random, right = np.random.default_rng(1), np.array([30 + 3 * i for i in range(6)])
     drawn = [random.binomial(50, right[random.integers(6, size=6)] / 50).mean() / 50 for _ in range(4000)]
     plain = np.quantile(drawn, [0.025, 0.975])
     assert 0.01 < plain[0] - low < 0.08 and 0.01 < high - plain[1] < 0.08
-    low, high = ev.interval(whole[whole["speaker"] == "s0"], share)
+    low, high = intervals.interval(whole[whole["speaker"] == "s0"], share)
     assert (low, high) == pytest.approx(np.quantile(random.binomial(50, 0.6, 4000) / 50, [0.025, 0.975]), abs=0.03)
 
 
@@ -176,7 +177,7 @@ def test_coverage_is_that_of_the_tables_an_interval_is_made_for():
     for _ in range(300):
         skill = random.beta(16, 4, 12)  # 80 % on average, a spread of 0.44
         right = random.random((12, 20)) < skill[:, None]
-        low, high = ev.interval(scored({f"s{i}": flags for i, flags in enumerate(right)}))
+        low, high = intervals.interval(scored({f"s{i}": flags for i, flags in enumerate(right)}))
         hit += low <= 0.8 <= high
     assert hit / 300 == pytest.approx(coverage(12, 20, 0.8, 0.4364)["coverage"], abs=0.03)
 
@@ -232,7 +233,11 @@ def test_two_models_are_compared_in_pairs():
     found = ev.difference(one, other.sample(frac=1, random_state=0))
     assert (found["clips"], found["speakers"]) == (400, 8)
     assert (found["only_one"], found["only_other"]) == (14, 0)
-    assert found["difference"] == pytest.approx(ev.accuracy(one) - ev.accuracy(other)) == pytest.approx(14 / 400)
+    assert (
+        found["difference"]
+        == pytest.approx(intervals.accuracy(one) - intervals.accuracy(other))
+        == pytest.approx(14 / 400)
+    )
     assert found["p"] == pytest.approx(2 * 0.5**14), "McNemar's exact test: 14 coins that fall the same way"
     assert 0 < found["low"] < found["difference"] < found["high"]
     back = ev.difference(other, one)
@@ -279,8 +284,8 @@ def test_other_clips_or_shifted_labels_are_no_pair():
 
 
 def test_shifted_labels_are_read_as_chance(noisy_table):
-    honest = ev.interval(noisy_table)
-    low, high = ev.interval(noisy_table.assign(digit=np.roll(noisy_table["digit"], 1)))
+    honest = intervals.interval(noisy_table)
+    low, high = intervals.interval(noisy_table.assign(digit=np.roll(noisy_table["digit"], 1)))
     assert low < 0.1 < high < honest[0]
 
 
@@ -295,7 +300,7 @@ def test_losses_and_probabilities():
         -F.log_softmax(logits, 1)[0, 0].item()
     )
     for kind in ("bce", "cross_entropy"):
-        chances = ev.probabilities(logits, kind)
+        chances = losses.probabilities(logits, kind)
         assert chances.sum().item() == pytest.approx(1) and chances.argmax().item() == 0
 
 
@@ -307,12 +312,12 @@ def test_a_prediction_is_of_its_own_clip_whatever_the_batch(tones, recipe):
     assert list(out["clip"]) == list(rows)
     assert list(out["path"]) == list(tones.table["path"].iloc[rows])
     assert list(out["digit"]) == list(tones.table["digit"].iloc[rows])
-    assert np.allclose(out[ev.PROBABILITIES].sum(axis=1), 1)
-    assert (out[ev.PROBABILITIES].to_numpy().argmax(axis=1) == out["predicted"]).all()
+    assert np.allclose(out[PROBABILITIES].sum(axis=1), 1)
+    assert (out[PROBABILITIES].to_numpy().argmax(axis=1) == out["predicted"]).all()
     for i, row in enumerate(rows):
         with torch.inference_mode():
-            alone = ev.probabilities(classifier(torch.from_numpy(clips.audio[[row]])), recipe.loss)[0].numpy()
-        assert np.allclose(out.loc[i, ev.PROBABILITIES].to_numpy(float), alone, atol=1e-4)
+            alone = losses.probabilities(classifier(torch.from_numpy(clips.audio[[row]])), recipe.loss)[0].numpy()
+        assert np.allclose(out.loc[i, PROBABILITIES].to_numpy(float), alone, atol=1e-4)
 
 
 def test_views_are_averaged_drawn_the_same_again_and_leave_others_draws_alone(tones, recipe):
@@ -321,8 +326,8 @@ def test_views_are_averaged_drawn_the_same_again_and_leave_others_draws_alone(to
     classifier, rows = create(recipe), np.arange(12)
     plain, once, again = (ev.predict(classifier, clips, tones, rows, progress=False, views=n) for n in (1, 5, 5))
     pd.testing.assert_frame_equal(once, again)
-    assert not np.allclose(plain[ev.PROBABILITIES], once[ev.PROBABILITIES], atol=1e-4)
-    np.testing.assert_allclose(once[ev.PROBABILITIES].sum(axis=1), 1)
+    assert not np.allclose(plain[PROBABILITIES], once[PROBABILITIES], atol=1e-4)
+    np.testing.assert_allclose(once[PROBABILITIES].sum(axis=1), 1)
     np.testing.assert_array_equal(plain["loss"], once["loss"])
     torch.manual_seed(2)
     expected = torch.rand(1)
@@ -331,5 +336,5 @@ def test_views_are_averaged_drawn_the_same_again_and_leave_others_draws_alone(to
     assert torch.rand(1) == expected
     # Two views are the mean of the clip itself and of one other: so that other is a distribution as well.
     two = ev.predict(classifier, clips, tones, rows, progress=False, views=2)
-    other = 2 * two[ev.PROBABILITIES] - plain[ev.PROBABILITIES]
+    other = 2 * two[PROBABILITIES] - plain[PROBABILITIES]
     assert (other > -1e-9).all(axis=None) and np.allclose(other.sum(axis=1), 1)

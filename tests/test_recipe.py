@@ -76,6 +76,10 @@ def test_the_products_settings_are_really_read(tmp_path):
         ({"takes": 0}, "greater than or equal to 1"),
         ({"f_max": 20.0}, "above f_min"),
         ({"mixed_precision": 1}, "valid boolean"),
+        ({"mix_concentration": 0.0}, "greater than 0"),
+        ({"mix_probability": 1.5}, "less than or equal to 1"),
+        ({"warmup_epochs": 6.0}, "warm-up of 6.0 of 5 epochs"),
+        ({"seconds": 1e-6}, "1e-06 seconds"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_is_wrong(changes, words):
@@ -94,6 +98,11 @@ def test_a_file_that_is_no_recipe(text, tmp_path):
 def test_a_missing_file_and_a_product_setting_out_of_reach(tmp_path):
     with pytest.raises(CourseError, match="no such file"):
         Recipe.from_yaml(tmp_path / "nothing.yaml")
+    with pytest.raises(CourseError, match="directory"):
+        Recipe.from_yaml(tmp_path)
+    (tmp_path / "small.yaml").write_text("learning_rate: 1e-3\nf_min: 5E+1\n")
+    recipe = Recipe.from_yaml(tmp_path / "small.yaml")
+    assert (recipe.learning_rate, recipe.f_min) == (0.001, 50.0)
     (tmp_path / "cfg.yaml").write_text(PRODUCT.replace("optimizer: AdamW", "optimizer: RangerQH"))
     with pytest.raises(CourseError, match="RangerQH"):
         product_yaml.read_recipe(tmp_path / "cfg.yaml")

@@ -157,7 +157,7 @@ def test_every_target_of_the_makefile_says_what_it_does():
 
 
 def test_the_lab_is_where_the_book_looks_for_it():
-    """The JupyterLab button of spokendigits/book.py leads to a notebook in the checkout, served whole at the usual port."""
+    """The JupyterLab button of spokendigits/publish/extension.py leads to a notebook in the checkout, served whole at the usual port."""
     assert "jupyter lab notebooks/01_data.ipynb" in text("Makefile")
     assert "jupyter lab notebooks/01_data.ipynb" in text("book/how_to_use.md")
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -258,11 +259,31 @@ def test_a_folder_with_another_experiment_is_left_alone(ready, recipe, tmp_path)
 def test_a_changed_corpus_is_no_finished_run(ready, recipe, tmp_path):
     corpus, clips, parts = ready
     train(recipe, corpus, clips, parts, tmp_path / "run", progress=False)
+    run, changed = tmp_path / "run", pytest.raises(CourseError, match="corpus or its split has changed")
+    with changed:  # a speaker's name put right
+        named = replace(corpus, table=corpus.table.replace({"speaker": {"t5": "t9"}}))
+        train_or_load(recipe, named, clips, parts, run, progress=False)
+    with changed:
+        train_or_load(recipe, corpus, clips, replace(parts, train=parts.train[1:]), run, progress=False)
     corpus.file(0).touch()
-    with pytest.raises(CourseError, match="corpus has changed"):
-        train_or_load(
-            recipe, corpus, make_clips(corpus, recipe, progress=False), parts, tmp_path / "run", progress=False
-        )
+    with changed:
+        train_or_load(recipe, corpus, make_clips(corpus, recipe, progress=False), parts, run, progress=False)
+
+
+def test_gradients_are_added_up_alike_in_each_epoch(ready, recipe, tmp_path, monkeypatch):
+    moves, step = [], training.Learner.step
+    monkeypatch.setattr(training.Learner, "step", lambda *given: moves.append(given[-1]) or step(*given))
+    train(recipe.but(grad_accumulation=4), *ready, tmp_path / "run", progress=False)
+    epoch = moves[: len(moves) // 2]
+    assert len(epoch) % 4, "the last ones of an epoch are fewer"
+    assert moves == epoch * 2 and epoch[:4] == [False] * 3 + [True] and epoch[-1]
+
+
+def test_validation_clips_that_are_no_digits_are_refused_before_training(ready, recipe, tmp_path):
+    corpus, clips, parts = ready
+    corpus.table.loc[parts.validation[0], "digit"] = -1
+    with pytest.raises(CourseError, match="validation clips are no digits"):
+        train(recipe, corpus, clips, parts, tmp_path / "run", progress=False)
 
 
 def test_best_keeps_the_best_epoch_and_last_the_last(ready, recipe, tmp_path, monkeypatch):

@@ -64,7 +64,7 @@ def train(options) -> int:
         recipe = lanes.recipe(options.lane, options.corpus or "synthetic")
     given = {name: value for name in ("corpus", "split") if (value := getattr(options, name))}
     recipe = recipe.but(**given).but(**dict(map(setting, options.set)))
-    if Path(options.name).name != options.name:
+    if options.name in ("", "..") or Path(options.name).name != options.name:
         raise CourseError(f"--name {options.name!r} is no name for a folder.")
     world = processes()  # one, or one of those of `accelerate launch`
     first = world.is_main_process
@@ -90,11 +90,13 @@ def setting(text: str) -> tuple[str, object]:
     """A recipe's setting given as NAME=VALUE, the value read as in a recipe's YAML."""
     import yaml
 
+    from spokendigits.recipe import parse
+
     name, equals, value = text.partition("=")
     if not equals:
         raise CourseError(f"--set {text}: write NAME=VALUE, for example --set epochs=3.")
     try:
-        return name, yaml.safe_load(value)
+        return name, parse(value)
     except yaml.YAMLError:
         raise CourseError(f"--set {text}: {value!r} cannot be read as a value.") from None
 

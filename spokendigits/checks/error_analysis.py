@@ -11,8 +11,8 @@ from torch import nn
 from spokendigits.checks import judge
 from spokendigits.checks.judge import Lesson, Table, check, whole_number
 from spokendigits.clips import Clips
-from spokendigits.corpora.corpus import FULL_SCALE, Corpus
-from spokendigits.evaluation import PROBABILITIES, mistakes, recall_by
+from spokendigits.corpora.corpus import FULL_SCALE, PROBABILITIES, Corpus
+from spokendigits.evaluation import mistakes, recall_by
 from spokendigits.losses import probabilities
 
 

@@ -8,8 +8,7 @@ import pandas as pd
 from scipy.stats import binom, norm
 
 from spokendigits.checks.judge import PERCENT, Lesson, Table, check, number, one_number, whole_number
-from spokendigits.corpora.corpus import Corpus
-from spokendigits.evaluation import PROBABILITIES
+from spokendigits.corpora.corpus import PROBABILITIES, Corpus
 from spokendigits.intervals import accuracy, interval
 
 SMALLEST = 1e-16  # probability; what scikit-learn's log-loss takes for 0, nearly

@@ -63,7 +63,7 @@ def of_course(small: dict, export: dict) -> dict:
         "record": small["made"],
         "known": True,
         "parameters": sizes.get("parameters"),
-        "start": lanes.weights_name(recipe["weights"]),
+        "start": words.weights_name(recipe["weights"]),
         "digest": small["made"].get("sha256"),
         "tables": {
             f"{who}, by {fact}": rows
@@ -121,7 +121,7 @@ def of_run(run: Path | str, exported: Path | str | None = None) -> dict:
         "record": record,
         "known": corpus in KNOWN_CORPORA,
         "parameters": parameters,
-        "start": lanes.weights_name(weights or NOT_RECORDED),
+        "start": words.weights_name(weights or NOT_RECORDED),
         "digest": sha256(model) if model.is_file() else None,
         "tables": None if table is None else _groups(table),
         "trainings": _trainings({"this model": record if "seconds" in record else None}),

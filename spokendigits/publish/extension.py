@@ -65,7 +65,7 @@ def _anchor_terms(app, doctree) -> None:
 
 
 def _finish_page(app, pagename, templatename, context, doctree) -> None:
-    """Adds a button and the demo's scripts; takes out what jupyter-book adds and the book has no use for."""
+    """Adds a button and the scripts of the page "Say a digit"; takes out what jupyter-book adds and the book has no use for."""
     for group in context.get("header_buttons", []):
         if group.get("label") == "launch-buttons":
             button = {"type": "link", "text": "JupyterLab", "icon": "fas fa-flask"}

@@ -7,7 +7,7 @@ import pandas as pd
 
 from spokendigits.errors import CourseError
 from spokendigits.files import read_json
-from spokendigits.lanes import RUN, shipped, weights_name
+from spokendigits.lanes import RUN, shipped
 from spokendigits.publish.runner import STATE
 
 AVERAGED = 25  # steps a point of the training curve, as in book/results/seed.json
@@ -18,6 +18,11 @@ GPU = (
     "On {gpu_device} the original's {{term}}`recipe` took {gpu_seconds_training} s with validation, in {gpu_precision}: "
     "{gpu_clips_a_second} clips a second, {gpu_ms_step} ms a step ({gpu_date}, PyTorch {gpu_torch})."
 )
+
+
+def weights_name(label: str) -> str:
+    """The weights a backbone started from, as a page names them."""
+    return {"imagenet": "ImageNet", "none": "random"}.get(label, label)
 
 
 def stored(name: str) -> dict:

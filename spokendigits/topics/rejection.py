@@ -37,7 +37,7 @@ def auroc(scored: np.ndarray, is_digit: np.ndarray, speakers: np.ndarray, rounds
     """The chance that a digit scores higher than what is none: the area under the ROC curve.
 
     scored: float [clips], is_digit: bool [clips], speakers: names [clips]; one speaker may say digits and other words.
-    Returns value, low and high; the interval of 95 % respects speakers (`evaluation.interval`, which draws `rounds` times).
+    Returns value, low and high; the interval of 95 % respects speakers (`intervals.interval`, which draws `rounds` times).
     Raises CourseError if there is no digit, or nothing else.
     """
     scored, is_digit = np.asarray(scored), np.asarray(is_digit, bool)

@@ -74,7 +74,7 @@ def robustness(
     """Accuracy on the clips `rows`, clean and under every condition: a row for each kind and level of `CONDITIONS`.
 
     Columns: model (as given, so that tables of several can be joined), kind, label, level, unit, clips, speakers,
-    accuracy with low and high (`evaluation.interval`), and drop with drop_low and drop_high: points lost against the
+    accuracy with low and high (`intervals.interval`), and drop with drop_low and drop_high: points lost against the
     same clips undisturbed, in pairs (`evaluation.difference`).
     `kinds`: some of `CONDITIONS` (None: all); the clean row always comes first. `others`: the rows whose recordings
     make up babble and second voices (None: `rows`); those of a clip's own speaker are left out.

@@ -1,4 +1,4 @@
-"""Voice activity detection: the spoken parts of a recording, by its level. For `predict`, and `real_voices` in chapter 6.
+"""Voice activity detection: the spoken parts of a recording, by its level. For `spokendigits predict`, and the page "Say a digit".
 
 The book's page "Say a digit" does the same in JavaScript, with the constants of this module.
 """

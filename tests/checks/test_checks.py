@@ -23,8 +23,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from spokendigits.checks import data, error_analysis, evaluation, features, judge, real_voices, small_and_fast, training
 from spokendigits.classifier import Classifier
 from spokendigits.clips import Clips
-from spokendigits.corpora.corpus import Corpus
-from spokendigits.evaluation import PROBABILITIES, metrics
+from spokendigits.corpora.corpus import PROBABILITIES, Corpus
+from spokendigits.evaluation import metrics
 from spokendigits.frontend import LogMel
 from spokendigits.intervals import accuracy, interval
 from spokendigits.losses import probabilities

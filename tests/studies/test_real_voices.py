@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from spokendigits import corpora
+from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
-from spokendigits.evaluation import PROBABILITIES
 from spokendigits.recipe import Recipe
 from spokendigits.splits import Split, split
 from spokendigits.topics import explain
