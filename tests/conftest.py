@@ -36,7 +36,7 @@ def group(nodeid: str) -> str:
 
 
 class ByGroup(LoadScopeScheduling):
-    """How pytest-xdist deals out the tests."""
+    """How the tests are dealt out to processes."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)
