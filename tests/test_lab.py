@@ -93,6 +93,8 @@ def lab(home):
                 break
             assert server.poll() is None, (home / "log").read_text()[-2000:]
             time.sleep(0.2)
+        else:
+            pytest.fail(f"JupyterLab did not answer: {(home / 'log').read_text()[-2000:]}")
         yield f"http://127.0.0.1:{port}", token
         family = psutil.Process(server.pid).children(recursive=True)
     finally:

@@ -20,6 +20,7 @@ def a_place_of_its_own(monkeypatch, tmp_path):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("SPOKENDIGITS_DATA", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("urllib.request._opener", None)  # it keeps the proxies of its first call, for later tests too
 
 
 def ask(monkeypatch, *names):
