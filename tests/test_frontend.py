@@ -41,6 +41,7 @@ def by_librosa(audio: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.slow
 def test_equal_to_librosa_on_noise_that_fades(name):
     recipe = SETTINGS[name]
     random = np.random.default_rng(0)

@@ -126,6 +126,7 @@ def test_the_matrix_opens_into_the_clips_of_its_cells(world):
     assert "<details" not in page
 
 
+@pytest.mark.slow
 def test_figures_and_players_do_without_pytorch():
     code = "import sys; from spokendigits import listen, plots; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -56,6 +56,7 @@ def test_batches_take_every_clip_once_in_an_order_of_their_own(recipe):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's own count of a process's memory")
+@pytest.mark.slow
 def test_clips_that_were_read_do_not_stay_in_memory(tmp_path):
     """200 MB are read, and the process must not have grown by a quarter of that."""
     code = """

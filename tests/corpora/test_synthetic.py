@@ -292,6 +292,7 @@ def test_interrupted_remaking_leaves_the_old_corpus(corpus, tmp_path, monkeypatc
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a killed parent's children finish their voice")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.slow
 def test_who_is_stopped_or_killed_leaves_no_processes(tmp_path, end):
     program = (
         # Whoever starts the tests in the background may have told all below to ignore Ctrl-C.

@@ -11,6 +11,8 @@ from spokendigits.corpora.corpus import join
 from spokendigits.errors import CourseError
 from spokendigits.files import read_json, sha256
 
+pytestmark = pytest.mark.slow
+
 both = pytest.mark.parametrize("corpus", [voices, others])
 
 

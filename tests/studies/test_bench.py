@@ -41,6 +41,7 @@ def test_ratios_are_of_clips_a_second_within_a_round_against_the_fastest_rival()
     assert report.ratios([{"clips-ours": answer(1)}]) == {}, "nothing to compare with"
 
 
+@pytest.mark.slow
 def test_every_contestant_does_its_work_on_recordings_of_audiomnists_shape(tmp_path, monkeypatch, own_home):
     recordings = tmp_path / "recordings"
     prepare(recordings, QUICK)

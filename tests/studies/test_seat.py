@@ -39,6 +39,7 @@ def test_a_notebook_is_measured_with_the_processes_that_it_starts(tmp_path):
     assert 4.9 < needs["disk_mb"] < 5.2, "the executed notebook is not the course's"
 
 
+@pytest.mark.slow
 def test_one_notebook_measured_again_leaves_the_others_and_one_that_fails_is_no_measurement(tmp_path, monkeypatch):
     monkeypatch.setattr(seat.lanes, "repository", lambda: tmp_path)
     monkeypatch.setattr(seat, "lab_mb", lambda: 80.0)

@@ -189,6 +189,7 @@ def test_its_course_is_the_repository():
     assert set(pack.COURSE) == {name for name in top if not name.startswith(".")}
 
 
+@pytest.mark.slow
 def test_it_installs_without_a_network(checkout, index, html, tmp_path):
     """With PyTorch's build for CPUs, and over what a stopped installation left."""
     (checkout / "requirements.lock").write_text(LOCK)

@@ -9,6 +9,8 @@ from spokendigits.errors import CourseError
 from spokendigits.publish import book
 from tools import pdf
 
+pytestmark = pytest.mark.slow
+
 # What jupyter-book makes of a notebook's solution, quiz and players, as short as it can be.
 PAGE = """<html><head><link rel="stylesheet" href="../_static/course.css"></head><body><article class="bd-article">
 <section id="start"><h1>Chapter {name}<a class="headerlink" href="#start">#</a></h1><p>It leads to <a href="{other}.html#start">another</a>.</p>
