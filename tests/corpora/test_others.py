@@ -9,6 +9,8 @@ from spokendigits.corpora import engines, others, voices
 from spokendigits.corpora.others import NOISE_HEARD, NOISES, UNHEARD, WORDS
 from spokendigits.errors import CourseError
 
+pytestmark = pytest.mark.slow
+
 # How people spell a digit, or something that sounds like one somewhere.
 DIGITS = (
     {"zero", "oh", "naught", "one", "won", "two", "too", "to", "three", "tree", "free", "four", "for", "fore", "five"}

@@ -11,6 +11,8 @@ from spokendigits.recipe import Recipe
 from spokendigits.splits import Split, split
 from spokendigits.topics.duplicates import near_duplicates
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def people(fsdd_root):
