@@ -107,9 +107,6 @@ def create(recipe: Recipe) -> Classifier:
     backbone (timm's names) or of a classifier saved by this course.
     """
     torch.manual_seed(recipe.seed)
-    name, _, tag = recipe.backbone.partition(".")
-    if not timm.is_model(name) or (tag and recipe.backbone not in timm.list_models(f"{name}.*", pretrained=True)):
-        raise CourseError(f"recipe: timm knows no backbone {recipe.backbone!r}. `timm.list_models()` lists them.")
     if recipe.weights == "none":
         return Classifier(recipe)
     if recipe.weights not in ("auto", "imagenet"):
@@ -133,6 +130,7 @@ def _announce_random_weights() -> None:
 
 def _imagenet_file(recipe: Recipe) -> Path:
     """The published checkpoint: from the hub's cache, else from the hub. OSError if neither has it."""
+    _check_backbone(recipe)
     repository = timm.get_pretrained_cfg(recipe.backbone).hf_hub_id
     if repository is None:
         raise FileNotFoundError(f"timm publishes no weights for {recipe.backbone!r}")
@@ -157,7 +155,14 @@ def _pretrained(recipe: Recipe, path: Path) -> nn.Module:
     return _create(recipe, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
 
 
+def _check_backbone(recipe: Recipe) -> None:
+    name, _, tag = recipe.backbone.partition(".")
+    if not timm.is_model(name) or (tag and recipe.backbone not in timm.list_models(f"{name}.*", pretrained=True)):
+        raise CourseError(f"recipe: timm knows no backbone {recipe.backbone!r}. `timm.list_models()` lists them.")
+
+
 def _create(recipe: Recipe, pretrained: bool = False, **options) -> nn.Module:
+    _check_backbone(recipe)
     return timm.create_model(
         recipe.backbone,
         pretrained=pretrained,

@@ -110,10 +110,7 @@ def effective_clips(score: np.ndarray, clips: np.ndarray, variance: np.ndarray, 
 def wilson(
     right: np.ndarray | float, clips: np.ndarray | float, level: float = 0.95
 ) -> tuple[np.ndarray | float, np.ndarray | float]:
-    """Wilson's interval (1927) for a share: sensible near 100 % and for few clips, as long as clips are independent.
-
-    Takes numbers, or arrays of one shape; returns low and high of the same, as shares from 0 to 1.
-    """
+    """Wilson's interval (1927) for shares, as low and high from 0 to 1: sensible near 100 % and for few independent clips."""
     z = norm.ppf((1 + level) / 2)
     centre = right + z**2 / 2
     half = z * np.sqrt(np.maximum(right * (1 - right / np.maximum(clips, 1e-300)), 0) + z**2 / 4)

@@ -101,6 +101,8 @@ def test_weights_that_cannot_be_used(weights, words, recipe, tmp_path):
 def test_a_backbone_that_timm_does_not_know(backbone, weights, recipe):
     with pytest.raises(CourseError, match=f"knows no backbone '{backbone}'"):
         create(recipe.but(backbone=backbone, weights=weights))
+    with pytest.raises(CourseError, match=f"knows no backbone '{backbone}'"):
+        Classifier(recipe.but(backbone=backbone))  # as a model that was saved with another timm
 
 
 def test_a_backbone_whose_weights_nobody_publishes(recipe, monkeypatch):
