@@ -10,7 +10,7 @@ from spokendigits.augmentation import Augment
 from spokendigits.corpora.corpus import FULL_SCALE
 from spokendigits.recipe import Recipe
 
-AT_ONCE = 8  # clips: the spectra of 32 would leave a core's cache, and take twice as long
+AT_ONCE = 4  # clips: the spectra of 32 would leave a core's cache, and take twice as long
 
 
 def to_float(waveform: torch.Tensor) -> torch.Tensor:
