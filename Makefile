@@ -16,8 +16,7 @@ run: $(READY)
 test: lint
 	# What runs the model in the page "Say a digit"; without it that page's tests are skipped.
 	$(BIN)/python -m spokendigits.publish.say_a_digit
-	# In a home of its own: a run that was made before must not stand in for what today's code would make.
-	home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && SPOKENDIGITS_HOME=$$home $(PYTEST) -m "not nightly" --nbval notebooks tests
+	$(PYTEST) -m "not nightly" --nbval notebooks tests
 
 # The quick ones: style, imports, and the tests that neither train nor open a browser. A minute and a half at most.
 check: lint
@@ -38,9 +37,9 @@ lint: $(READY)
 book: $(READY)
 	$(BIN)/spokendigits book
 
-# Opens JupyterLab with the notebooks.
+# Opens JupyterLab with the notebooks. It serves the whole checkout: links and the book's buttons lead somewhere.
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks/01_data.ipynb
+	$(BIN)/jupyter lab --notebook-dir=. notebooks/01_data.ipynb
 
 # Copies of the notebooks without solutions and outputs: _build/students.
 students: $(READY)
@@ -94,12 +93,13 @@ seat: $(READY)
 setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, not {v[0]}.{v[1]}. Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11, 3.12 or 3.13 is needed, not {v[0]}.{v[1]}. Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv $(VENV)
-	# uv installs the same lock five times as fast as pip.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	# uv installs the same lock five times as fast as pip. Of pip's settings it knows none: it is told the package index.
+	$(BIN)/python -m pip install --quiet --no-user --disable-pip-version-check uv==0.13.9
+	index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}}"; \
+	uv="$(BIN)/uv pip install --quiet --python $(BIN)/python $${index:+--default-index $$index}"; \
+	$$uv -r requirements.lock && $$uv --no-deps -e .
 	@touch $(READY)
 
 # How old the pins of requirements.lock are. Asks the package index, and changes nothing.

@@ -7,6 +7,7 @@ from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError, check_names
 from spokendigits.files import checkout, read_json, runs_folder, versions
 from spokendigits.recipe import Recipe
+from spokendigits.splits import split
 
 LANES = {"fast": "fast", "full": "seed"}  # lane: preset of the recipe
 LARGE = ("synthetic", "audiomnist")  # the fast lane takes a part of these; other corpora are small enough whole
@@ -20,9 +21,19 @@ def recipe(lane: str, corpus: str) -> Recipe:
     return preset if corpus in LARGE else preset.but(speakers=None, takes=None)
 
 
-def honest_split(lane: str, corpus: str) -> str:
-    """The split with new voices on its other side: the published folds where there are some and the lane is full."""
-    return "published" if lane == "full" and corpus in LARGE else "speaker"
+def honest_split(lane: str, corpus: Corpus) -> str:
+    """The split with new voices on its other side: published folds where the full lane has some; of one speaker the random one."""
+    known = "published" if lane == "full" and corpus.name in LARGE else "speaker"
+    return known if len(corpus.speakers) > 1 else "random"
+
+
+def fitted(used: Recipe, corpus: Corpus) -> Recipe:
+    """The recipe for a corpus that may be small: no more folds than speakers, no batch larger than what there is to train on."""
+    speakers = len(corpus.speakers)
+    folds = min(used.folds, speakers) if speakers > 1 else used.folds
+    used = used.but(folds=folds, fold=min(used.fold, folds - 1))
+    parts = (split(corpus, how, folds, used.fold, used.seed) for how in {"random", honest_split("fast", corpus)})
+    return used.but(batch_size=min(used.batch_size, *(len(part.train) for part in parts)))
 
 
 def run_folder(run: str, lane: str, corpus: str) -> Path:
@@ -57,7 +68,7 @@ def shipped(name: str) -> Path:
 
 def made_by(used: Recipe, corpus: Corpus, started: float, *runs: Path) -> None:
     """Prints what made a notebook's numbers: corpus, device, seconds since `started` (`time.perf_counter`), versions."""
-    lane = next((lane for lane in LANES if used == recipe(lane, used.corpus)), "own recipe")
+    lane = next((lane for lane in LANES if used == fitted(recipe(lane, used.corpus), corpus)), "own recipe")
     print(f"lane    : {lane}")
     print(f"corpus  : {corpus.label}, {len(corpus):,} clips, {corpus.source}")
     print(f"time    : {time.perf_counter() - started:.0f} s for this notebook")

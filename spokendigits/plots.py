@@ -19,17 +19,12 @@ from spokendigits.recipe import Recipe
 # Okabe and Ito's palette, told apart with any kind of colour vision.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 SOUND = "magma"
-plt.rcParams.update(
-    {
-        "figure.dpi": 96,
-        "figure.facecolor": "white",  # a white card, so that axis labels stay readable on a dark page
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlesize": 10,
-        "legend.frameon": False,
-    }
-)
+plt.rcdefaults()  # figures are the same whatever a `matplotlibrc` says
+plt.rc("figure", dpi=96, facecolor="white")  # a white card, so that axis labels stay readable on a dark page
+plt.rc("font", size=10)
+plt.rc("axes", titlesize=10)
+plt.rc("axes.spines", top=False, right=False)
+plt.rc("legend", frameon=False)
 
 
 def looks() -> Iterator[tuple[str, str, str]]:

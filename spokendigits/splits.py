@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
@@ -41,7 +41,7 @@ class Split:
 def split(corpus: Corpus, how: str = "random", folds: int = 5, fold: int = 4, seed: int = 0) -> Split:
     """Splits a corpus.
 
-    how: "random" draws folds by clip, each with its share of every digit: the same voices are on both sides.
+    how: "random" draws folds by clip, each with its share of every digit if there are enough: the same voices are on both sides.
     "speaker" draws folds by speaker: no voice is on both sides. "one_speaker" holds out a single one: `fold` counts the
     corpus's speakers, whatever `folds` says. "published" takes the corpus's own: AudioMNIST's five speaker-disjoint folds
     with a test part, for its own 60 speakers or the 60 synthetic ones of the same numbers, and FSDD's takes 0-4 (speakers
@@ -64,15 +64,6 @@ def split(corpus: Corpus, how: str = "random", folds: int = 5, fold: int = 4, se
         raise CourseError(f"split: unknown kind {how!r}; known: {', '.join(SPLITS)}.")
     check_speakers(parts, corpus)
     return parts
-
-
-def count_folds(corpus: Corpus, how: str, folds: int) -> int:
-    """How many folds a kind of split has: `folds`, unless the corpus itself says how many."""
-    if how == "one_speaker":
-        return len(corpus.speakers)
-    if how == "published":
-        return 1 if corpus.name == "fsdd" else len(AUDIOMNIST_GROUPS)
-    return folds
 
 
 def check_speakers(split: Split, corpus: Corpus) -> None:
@@ -108,12 +99,13 @@ def _held_out(rows: np.ndarray, validation: np.ndarray) -> Split:
 
 def _random_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarray:
     digit = corpus.table["digit"].to_numpy()
-    said, counts = np.unique(digit, return_counts=True)
-    if counts.min() < folds:
+    if len(digit) < folds:
         raise CourseError(
-            f"split: digit {said[counts.argmin()]} has {counts.min()} clips, too few for {folds} folds. Record more, or ask for fewer folds."
+            f"split: {len(digit)} clips are too few for {folds} folds. Record more, or ask for fewer folds."
         )
-    parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(digit, digit)
+    # A digit with fewer clips than folds cannot have its share in each.
+    kind = StratifiedKFold if np.unique(digit, return_counts=True)[1].min() >= folds else KFold
+    parts = kind(folds, shuffle=True, random_state=seed).split(digit, digit)
     return np.sort(list(parts)[fold][1])
 
 

@@ -21,6 +21,7 @@ import psutil
 from spokendigits import devices, lanes
 from spokendigits.errors import CourseError, check_names
 from spokendigits.files import read_json, versions
+from spokendigits.publish import runner
 from studies import results
 
 PAUSE = 0.25  # seconds between two looks
@@ -131,7 +132,7 @@ def measure_all(only: list[str]) -> dict:
 
     Nothing is written if one of them fails.
     """
-    paths = {path.stem: path for path in sorted((lanes.repository() / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
+    paths = {path.stem: path for path in runner.notebooks(lanes.repository() / "notebooks")}
     check_names(only, list(paths), "unknown notebook")
     target = results.place("seat")
     known = read_json(target)["notebooks"] if only and target.is_file() else {}

@@ -41,7 +41,7 @@ def with_exercise(folder: Path, *tags: str, name: str = "01_small") -> Path:
     """Writes a notebook with one exercise, its solution tagged with `tags`, and its _toc.yml; returns `folder`."""
     contents(folder.parent, name)
     cells = [
-        new_markdown_cell("# A small notebook"),
+        new_markdown_cell("# A small notebook with [a term](../book/glossary.md)"),
         new_code_cell("x = 2", execution_count=1),
         new_code_cell("print(x + 1)", execution_count=2, outputs=[new_output("stream", text="3\n")]),
         new_markdown_cell("## Exercise 1 · A sum (2 minutes)\n\nAdd the numbers below 100."),

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -63,6 +65,8 @@ def home(tmp_path_factory) -> Path:
             cell.source = cell.source.replace('corpus = "synthetic"', f"corpus = {str(home / 'six')!r}")
     (home / "notebooks").mkdir()
     nbformat.write(notebook, home / "notebooks" / SOURCE.name)
+    (home / "book").mkdir()
+    shutil.copy(ROOT / "book" / "glossary.md", home / "book")
     (home / "config").mkdir()
     (home / "config" / "jupyter_lab_config.py").write_text(
         "c.LabApp.news_url = None\nc.LabApp.check_for_updates_class = 'jupyterlab.NeverCheckForUpdate'\n"
@@ -72,19 +76,21 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def lab(home):
-    """JupyterLab on that folder, as `make lab` starts it but at a free port: its address, with the token in it last."""
+    """JupyterLab on that folder, by the line of `make lab` but at a free port: its address, with the token in it last."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
     own = {name: str(home / name.lower()) for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
     environment = {"SPOKENDIGITS_HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_TOKEN": token}
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={home}", "--no-browser"]
+    (line,) = re.findall(r"^lab:.*\n\t\$\(BIN\)/(.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    program, *options = shlex.split(line)
+    command = [str(Path(sys.executable).with_name(program)), *options, "--no-browser"]
     command += ["--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, env={**os.environ, **own, **environment}, stdout=log, stderr=log)
+        server = subprocess.Popen(command, cwd=home, env={**os.environ, **own, **environment}, stdout=log, stderr=log)
     family = []
     try:
         for _ in range(600):
@@ -159,6 +165,14 @@ def test_notebook_1_runs_from_the_menu_and_plays_and_hides_what_it_should(page):
     lengths = page.evaluate(LENGTHS)
     assert len(lengths) >= 16 and all(0.1 < length < 3 for length in lengths), lengths
 
-    # A solution opens with a click on the three dots.
-    page.click(f".jp-Cell >> nth={solutions[0]} >> .jp-InputPlaceholder")
+    # A solution opens with a click on the three dots, beside which nothing is given away.
+    placeholder = page.locator(f".jp-Cell >> nth={solutions[0]} >> .jp-InputPlaceholder")
+    assert "Try it yourself first" in placeholder.inner_html()
+    placeholder.click()
     assert page.evaluate(SEEN)[solutions[0]]["code"]
+
+
+def test_a_link_leads_from_a_notebook_to_a_page(page):
+    page.click('.jp-RenderedMarkdown a[href*="glossary.md"] >> nth=0')
+    page.wait_for_selector('.lm-TabBar-tabLabel:has-text("glossary.md")', timeout=PATIENCE)
+    page.wait_for_selector(".jp-MarkdownViewer, .jp-FileEditor", timeout=PATIENCE)

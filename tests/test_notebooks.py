@@ -19,6 +19,11 @@ PATHS = sorted(FOLDER.glob("*.ipynb"))
 NOTEBOOKS = {path.stem: nbformat.read(path, as_version=4) for path in PATHS}
 
 
+def is_expected(node: ast.AST) -> bool:
+    """Whether this is a call of `checks.expect`, which holds on the course's own corpora as an assert does."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "expect"
+
+
 def tagged(notebook, tag):
     return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
 
@@ -32,8 +37,8 @@ def test_the_seven_are_there():
     assert list(NOTEBOOKS) == [*names, "07_small_and_fast"]
 
 
-def bootstrap(monkeypatch, colab: bool, installed: bool) -> list[str]:
-    """Runs the bootstrap cell as Jupyter would, in a pretended environment; returns what it would have installed."""
+def bootstrap(monkeypatch, colab: bool, installed: bool, fails: str = "") -> list[str]:
+    """Runs the bootstrap cell as Jupyter would, in a pretended environment, where a package cannot be installed."""
     calls = []
 
     class Shell:
@@ -42,7 +47,8 @@ def bootstrap(monkeypatch, colab: bool, installed: bool) -> list[str]:
 
     (cell,) = tagged(NOTEBOOKS["01_data"], "bootstrap")
     code = TransformerManager().transform_cell(cell.source)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if installed else None)
+    there = lambda name: object() if installed or (calls and name != fails) else None  # noqa: E731
+    monkeypatch.setattr("importlib.util.find_spec", there)
     if colab:
         monkeypatch.setitem(sys.modules, "google.colab", object())
     exec(code, {"get_ipython": Shell})
@@ -52,12 +58,16 @@ def bootstrap(monkeypatch, colab: bool, installed: bool) -> list[str]:
 def test_the_bootstrap_installs_on_colab_only_and_never_torch(monkeypatch):
     assert bootstrap(monkeypatch, colab=False, installed=False) == []
     assert bootstrap(monkeypatch, colab=True, installed=True) == []
-    own, lacking = bootstrap(monkeypatch, colab=True, installed=False)
+    frozen, own, lacking = bootstrap(monkeypatch, colab=True, installed=False)
+    assert frozen == "list --format=freeze > colab.txt" and "-c colab.txt" in lacking, "what Colab has may not change"
     assert "--no-deps" in own and "@v" in tagged(NOTEBOOKS["01_data"], "bootstrap")[0].source, (
         "a pinned release, and nothing in its wake"
     )
     assert not {"torch", "torchaudio", "torchvision"} & set(lacking.split()), "Colab's torch must not be touched"
     assert "espeakng-loader" in lacking
+    for name in ("spokendigits", "espeakng_loader"):
+        with pytest.raises(SystemExit, match=f"^{name} was not installed"):
+            bootstrap(monkeypatch, colab=True, installed=False, fails=name)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -107,7 +117,10 @@ class TestEach:
             assert "hide-cell" in solution.metadata["tags"] and solution.metadata["jupyter"]["source_hidden"]
             tree = ast.parse(solution.source)
             held = [ast.unparse(one.test) for one in ast.walk(tree) if isinstance(one, ast.Assert)]
+            held += [ast.unparse(one.args[0]) for one in ast.walk(tree) if is_expected(one)]
             assert ast.unparse(check.value) in held, "the solution is not checked as an answer is"
+            # JupyterLab shows the first line of a folded cell.
+            assert solution.source.startswith("# A solution. Try it yourself first.\n")
             given = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
             assert set(names) <= given
 
@@ -123,7 +136,7 @@ class TestEach:
                 r"accuracy|recall|loss:", cell.source
             ):
                 near = cells[i : i + 6]
-                assert any("assert " in other.source for other in near), cell.source
+                assert any("assert " in other.source or "expect(" in other.source for other in near), cell.source
 
     def test_stored_outputs_are_whole_in_order_small_and_synthetic(self, name):
         notebook = NOTEBOOKS[name]

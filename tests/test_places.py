@@ -3,7 +3,7 @@
 Colab itself, and conda, are not asked: no test needs the internet. The longer trial of Colab's stand-in installs Colab's
 own versions from the package index, into an environment of its own, and runs all of notebook 1 there:
 
-    SPOKENDIGITS_COLAB=python3.12 .venv/bin/python -m pytest tests/test_places.py -k colab
+    SPOKENDIGITS_COLAB=python3.13 .venv/bin/python -m pytest tests/test_places.py -k colab
 """
 
 import json
@@ -48,31 +48,35 @@ NEEDS |= {one.name: one for one in ASKED if one.name in FOR_CELLS}
 NOTEBOOK = ROOT / "notebooks" / "01_data.ipynb"
 
 # What Colab has of all that the course needs, and what runs its cells. Colab publishes the list of its packages:
-# github.com/googlecolab/backend-info, pip-freeze.gpu.txt, here as it was in June 2026 (commit 03a89033). Python 3.12.
+# github.com/googlecolab/backend-info, pip-freeze.gpu.txt and os-info-gpu.txt. The Python and the versions of `accelerate`,
+# `huggingface-hub`, `numpy`, `pandas`, `pydantic`, `safetensors` and `torch` are as in October 2026; the rest as in June (commit
+# 03a89033), `numba` and `llvmlite` the oldest for that Python. Whoever renews the list renews its Python as well.
+COLAB_PYTHON = "3.13.15"
 COLAB = {
-    "accelerate": "1.13.0",
+    "accelerate": "1.15.0",
     "cython": "3.0.12",
     "httpx": "0.28.1",
-    "huggingface-hub": "1.17.0",
+    "huggingface-hub": "1.33.0",
     "ipykernel": "6.17.1",
     "ipython": "7.34.0",
     "ipywidgets": "7.7.1",
     "jinja2": "3.1.6",
     "jupyter-client": "7.4.9",
     "librosa": "0.11.0",
-    "llvmlite": "0.43.0",
+    "llvmlite": "0.44.0",
     "matplotlib": "3.10.0",
-    "numba": "0.60.0",
-    "numpy": "2.0.2",
+    "numba": "0.61.2",
+    "numpy": "2.1.3",
     "packaging": "26.2",
-    "pandas": "2.2.2",
+    "pandas": "2.2.3",
     "pillow": "11.3.0",
     "pip": "24.1.2",
     "pooch": "1.9.0",
-    "pydantic": "2.12.3",
+    "protobuf": "5.29.6",
+    "pydantic": "2.13.5",
     "pyyaml": "6.0.3",
     "requests": "2.32.4",
-    "safetensors": "0.7.0",
+    "safetensors": "0.8.0",
     "scikit-learn": "1.6.1",
     "scipy": "1.16.3",
     "seaborn": "0.13.2",
@@ -115,12 +119,13 @@ def bootstrap() -> str:
 
 
 def test_the_bootstrap_installs_exactly_what_colab_lacks_and_colab_is_new_enough_for_the_rest():
-    _, lacking = re.findall(r"'pip', '(.+)'", TransformerManager().transform_cell(bootstrap()))
-    named = {canonicalize_name(word) for word in lacking.split()} - {"install", "-q"}
+    *_, lacking = re.findall(r"'pip', '(.+)'", TransformerManager().transform_cell(bootstrap()))
+    named = {canonicalize_name(word) for word in lacking.split()} - {"install", "-q", "-c", "colab-txt"}
     assert named <= NEEDS.keys(), "the cell installs what the course does not need"
     assert named >= LACKING, "the course imports what is on Colab neither before the cell nor after it"
     old = {name: version for name, version in COLAB.items() if name in NEEDS and version not in NEEDS[name].specifier}
     assert old == {}, "the package is installed with --no-deps there, so pip would not say it"
+    assert COLAB_PYTHON in Requirement(f"python{PROJECT['requires-python']}").specifier
 
 
 @pytest.fixture
@@ -290,11 +295,11 @@ def test_the_page_on_jupyterhubs_names_the_repository_and_what_the_code_reads():
     named = set(re.findall(r"\bSPOKENDIGITS_[A-Z]+", page))
     assert named == {"SPOKENDIGITS_HOME", "SPOKENDIGITS_DATA"}
     (values,) = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
-    assert values["singleuser"]["extraEnv"].keys() == named
+    assert values["singleuser"]["extraEnv"].keys() == named | {"OMP_NUM_THREADS"}
     (python,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     spawner = SimpleNamespace()
     exec(python, {"c": SimpleNamespace(Spawner=spawner)})
-    assert spawner.environment.keys() == named
+    assert spawner.environment.keys() == named | {"OMP_NUM_THREADS"}
     for line in re.findall(r"bin/spokendigits (.+)", page):
         cli.parser().parse_args(shlex.split(line))
 

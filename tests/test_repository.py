@@ -1,5 +1,6 @@
 """The files around the package agree with each other and with the code."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -9,12 +10,15 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from packaging.markers import Marker
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import spokendigits
-from spokendigits.app import cli
+from spokendigits import lanes
+from spokendigits.app import cli, doctor
+from spokendigits.corpora import audiomnist, synthetic
+from tools import pack, stale
 from tools.reading import code_minutes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,17 +69,19 @@ def test_environment_asks_for_what_the_project_asks_for():
         if name == "python":
             assert f"{specifier.lstrip('=')}.0" in Requirement(f"python{PROJECT['requires-python']}").specifier
         elif name != "pip":
-            assert str(required()[CONDA_NAMES.get(name, name)].specifier) == specifier, entry
+            assert required()[CONDA_NAMES.get(name, name)].specifier == SpecifierSet(specifier), entry
 
 
 def test_lock_covers_the_project_and_carries_no_address():
     locked = {}
-    for line in text("requirements.lock").splitlines():
-        match = re.fullmatch(r"([A-Za-z0-9._-]+)==([\w.+!-]+)(?: ; (.+))?", line)
-        assert match, f"requirements.lock: {line!r} is not name==version"
-        name, version, marker = match.groups()
-        assert marker is None or Marker(marker)
-        locked.setdefault(canonicalize_name(name), []).append(version)
+    assert "://" not in text("requirements.lock")
+    # Of each pin one file or more, by its digest: what was exchanged at the package index is refused.
+    whole = re.fullmatch(
+        r"(?:\S+==\S+(?: ; .+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n)+", text("requirements.lock")
+    )
+    assert whole, "make it again, by the command of CONTRIBUTING.md"
+    for pin in stale.pins(ROOT / "requirements.lock"):
+        locked.setdefault(canonicalize_name(pin.name), []).append(str(pin.specifier).removeprefix("=="))
     for name, requirement in required().items():
         assert name in locked, f"requirements.lock lacks {name}"
         assert all(version in requirement.specifier for version in locked[name]), f"{requirement}: {locked[name]}"
@@ -110,8 +116,8 @@ def test_one_address_of_the_repository():
         assert REPOSITORY in content, f"{path} does not name {REPOSITORY}, the repository in _config.yml"
     for path, source in bootstrap_cells().items():
         assert f"git+{REPOSITORY}@v{PROJECT['version']}" in source, f"{path} installs another release on Colab"
-    for owner_and_name in re.findall(r"/github/([\w.-]+/[\w.-]+)/blob/", carriers["README.md"]):
-        assert owner_and_name == place
+    opened = re.findall(r"/github/([\w.-]+/[\w.-]+)/blob/([\w.]+)/", carriers["README.md"])
+    assert set(opened) == {(place, f"v{PROJECT['version']}")}, "the notebook of one release, the package of another"
     for address in PROJECT.get("urls", {}).values():
         assert "github.com" not in address or address.startswith(REPOSITORY), address
 
@@ -122,13 +128,56 @@ def test_workflows_call_make_targets_that_exist(path):
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     lines = [line for step in steps for line in step.get("run", "").splitlines()]
     called = {target for line in lines for target in re.findall(r"\bmake ([a-z-]+)", line)}
-    assert called and called <= make_targets()
+    assert called <= make_targets() and lines
+    for action in re.findall(r"uses: *(\S+)", path.read_text()):
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), f"{action}: a tag can be moved, a commit cannot"
+    assert workflow["permissions"] == {"contents": "read"}, "more only for the job that needs it"
     for line in lines:
         if "spokendigits " in line:
             cli.parser().parse_args(shlex.split(line.split("spokendigits ", 1)[1]))
     # Each step says which failure it is there for.
     for match in re.finditer(r"(.*)\n +- run:", path.read_text()):
         assert match.group(1).strip().startswith("# Fails when"), match.group(0)
+
+
+def test_what_is_published_is_a_release_whose_tag_is_its_version():
+    """The notebooks on Colab install the package of that tag; without it pip finds nothing."""
+    workflow = yaml.safe_load(text(".github/workflows/publish.yml"))
+    assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML takes "on" for true
+    (line,) = [step["run"] for step in workflow["jobs"]["build"]["steps"] if "GITHUB_REF_NAME" in step.get("run", "")]
+    for name, status in ((f"v{PROJECT['version']}", 0), ("v9.9.9", 1), ("main", 1)):
+        done = subprocess.run(["bash", "-c", line], cwd=ROOT, env={**os.environ, "GITHUB_REF_NAME": name}, check=False)
+        assert done.returncode == status, name
+
+
+def test_all_places_name_the_same_pythons():
+    """Colab's is 3.13 since August 2026."""
+    allowed = Requirement(f"python{PROJECT['requires-python']}").specifier
+    minors = [minor for minor in range(9, 20) if f"3.{minor}.9" in allowed]
+    pythons = [f"3.{minor}" for minor in minors]
+    assert minors[-1] >= 13 and [f"{major}.{minor}" for major, minor in doctor.PYTHONS] == pythons == [*pack.PYTHONS]
+    assert yaml.safe_load(text(".github/workflows/ci.yml"))["jobs"]["test"]["strategy"]["matrix"]["python"] == pythons
+    words = f"Python {', '.join(pythons[:-1])} or {pythons[-1]}"
+    for path in (
+        "Makefile",
+        "README.md",
+        "CONTRIBUTING.md",
+        "book/how_to_use.md",
+        "book/index.md",
+        "book/troubleshooting.md",
+    ):
+        assert words in text(path), f"{path} does not say {words}"
+    assert f"(3, {minors[0]}) <= v < (3, {minors[-1] + 1})" in text("Makefile")
+
+
+def test_the_ranges_hold_torch_torchaudio_and_torchvision_together():
+    """torchaudio 2.11 is the newest there is, and beside another torch it does not load."""
+    for name, releases in (
+        ("torch", ["2.11.0", "2.12.0", "2.15.0"]),
+        ("torchaudio", ["2.11.0", "2.12.0"]),
+        ("torchvision", ["0.26.0", "0.30.0"]),
+    ):
+        assert list(required()[name].specifier.filter(releases)) == releases[:1]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -151,15 +200,34 @@ def test_the_readme_says_how_long_the_helper_takes_to_read():
     assert int(said[1]) + 0.5 * bool(said[2]) == round(2 * hours) / 2, f"{hours:.2f} hours"
 
 
+def test_the_numbers_of_the_readme_are_those_of_the_code_and_of_the_stored_run():
+    page, contributing = text("README.md"), text("CONTRIBUTING.md")
+    run, checks = (int(re.search(rf"`make {name}` .*\| about (\d+) minutes", page)[1]) for name in ("run", "test"))
+    # The notebooks' seconds, and a minute for the book.
+    assert 0 <= run - sum(lanes.stored("fast")["course"]["seconds"].values()) / 60 < 1.5
+    assert f"about {checks} minutes on two" in contributing
+    shape = audiomnist.SHAPE
+    clips = shape["speakers"] * shape["digits"] * shape["takes"]
+    assert f"| `audiomnist` | AudioMNIST: {clips:,} recordings of {shape['speakers']} people" in page
+    assert (
+        page.count(f"{len(synthetic.SPEAKERS)} synthetic voices") == 1
+        and f"| {len(synthetic.SPEAKERS)} voices of" in page
+    )
+    people = lanes.stored("fsdd")["loso_mean"]
+    assert f"Free Spoken Digit Dataset: {people['clips']:,} recordings of {len(people['speakers'])} people" in page
+
+
 def test_every_target_of_the_makefile_says_what_it_does():
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert set(re.findall(r"^make ([a-z-]+) +\S", listed, re.MULTILINE)) == make_targets()
 
 
 def test_the_lab_is_where_the_book_looks_for_it():
-    """The JupyterLab button of spokendigits/publish/extension.py leads to a notebook in the checkout, served whole at the usual port."""
-    assert "jupyter lab notebooks/01_data.ipynb" in text("Makefile")
-    assert "jupyter lab notebooks/01_data.ipynb" in text("book/how_to_use.md")
+    """Everywhere by the line of the Makefile, which test_lab.py runs."""
+    (line,) = re.findall(r"^lab:.*\n\t\$\(BIN\)/(.+)$", text("Makefile"), re.MULTILINE)
+    for path in ("README.md", "book/how_to_use.md", "tools/pack_install.py"):
+        started = re.findall(r"jupyter lab (?!list|stop).*\.ipynb", text(path))
+        assert started and set(started) == {line}, path
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if not path.startswith("book/")])  # Sphinx checks the book's

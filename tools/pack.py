@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from email.message import Message
 from email.parser import BytesParser
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,7 @@ from spokendigits.errors import CourseError
 from spokendigits.files import atomic_file, atomic_folder, data_folder, sha256, write_json
 from spokendigits.publish import book, say_a_digit, students
 from spokendigits.recipe import Recipe
+from tools.stale import pins
 
 ROOT = Path(__file__).resolve().parent.parent
 SUMS = "SHA256SUMS"
@@ -48,6 +50,7 @@ TAKES = Recipe.preset("fast").takes  # more would be made on each computer, with
 AT_ONCE = 8  # packages a call of pip: a stopped run loses no more than these
 TORCH = ("torch", "torchaudio", "torchvision")
 GPU_ONLY = re.compile(r"(nvidia|cuda)-.+|triton")  # in the lock because PyTorch's GPU build for Linux needs them
+PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = {"linux": "Linux", "win32": "Windows", "darwin": "Darwin"}
 OTHERS = {
     "linux": (
@@ -63,6 +66,13 @@ LICENCES = {
     "fsdd": "The licence: https://creativecommons.org/licenses/by-sa/4.0/. The recordings were not changed.",
     "audiomnist": Path(__file__).with_name("pack_audiomnist.txt").read_text(encoding="utf-8").rstrip(),
 }
+
+PASSING_ON = """The licence of each package, by its own words. Their texts are in the wheels (a wheel is a zip file), below *.dist-info.
+All may be passed on as they are, with two exceptions:
+- `espeakng-loader` holds the program espeak-ng, under the GPL-3.0: GPL-3.0.txt. Whoever passes it on has to pass on its source,
+  too. Put the archive of espeak-ng 1.52 from github.com/espeak-ng/espeak-ng beside this file first.
+- `nvidia-*` and `cuda-*` are NVIDIA's own, under its licence, which says to whom they may be given. `--cpu` leaves them out.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,8 +93,8 @@ class Computer:
     def named(cls, name: str) -> "Computer":
         """As `--also` names it: windows-3.12."""
         system, _, python = name.partition("-")
-        if system not in OTHERS or python not in ("3.11", "3.12"):
-            known = ", ".join(f"{one}-3.11, {one}-3.12" for one in OTHERS)
+        if system not in OTHERS or python not in PYTHONS:
+            known = ", ".join(f"{one}-{python}" for one in OTHERS for python in PYTHONS)
             raise CourseError(f"--also {name}: unknown. Known: {known}.")
         system, machine, platforms = OTHERS[system]
         return cls(system, machine, python, tuple(platforms))
@@ -203,11 +213,12 @@ def write(
     computers = list(dict.fromkeys([Computer.own(), *map(Computer.named, also)]))
     cache = source / "_build" / "pack-cache"
     try:
+        print("recordings", flush=True)  # first: what is not whole there stops the rest
+        recordings = [*fetched()]
         print("packages", flush=True)
         requirements, wheels = gather(source / "requirements.lock", computers, cpu, Wheels(cache / "wheels"))
-        print("recordings", flush=True)
-        recordings = [corpora.read("synthetic", corpora.fetch("synthetic", root=cache / "synthetic", takes=TAKES))]
-        recordings += fetched()
+        made = corpora.fetch("synthetic", root=cache / "synthetic", takes=TAKES)
+        recordings.insert(0, corpora.read("synthetic", made))
         with atomic_folder(target) as folder, tempfile.TemporaryDirectory(prefix="spokendigits-pack-") as built:
             if html is None:
                 print("book", flush=True)
@@ -224,6 +235,8 @@ def write(
             (folder / "wheels").mkdir()
             for path in tqdm(wheels, "copying wheels", unit="file"):
                 shutil.copy(path, folder / "wheels")
+            (folder / "wheels" / "LICENCES.txt").write_text(licences(wheels), encoding="utf-8")
+            shutil.copy(Path(__file__).with_name("pack_gpl.txt"), folder / "wheels" / "GPL-3.0.txt")
             (folder / "requirements.txt").write_text("".join(f"{one}\n" for one in requirements), encoding="utf-8")
             write_installer(folder, computers)
             files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -250,7 +263,7 @@ def check_target(target: Path) -> None:
 
 def gather(lock: Path, computers: list[Computer], cpu: bool, wheels: Wheels) -> tuple[list[Requirement], list[Path]]:
     """What is to be installed, lines of the lock, and the wheels of it for all computers."""
-    lines = [Requirement(line) for line in lock.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = pins(lock)
     chosen, found = set(), set()
     for computer in computers:
         needed = [one for one in lines if computer.needs(one)]
@@ -305,15 +318,30 @@ def copy_course(source: Path, target: Path) -> None:
             shutil.copy(source / name, target)
 
 
+def metadata(path: Path) -> Message:
+    """What a wheel says of itself."""
+    with zipfile.ZipFile(path) as wheel:
+        (file,) = (one for one in wheel.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", one))
+        return BytesParser().parsebytes(wheel.read(file))
+
+
+def licences(wheels: Iterable[Path]) -> str:
+    """What the pack says of its packages: the licence of each, by its own words, and what passing them on takes."""
+    lines = []
+    for facts in map(metadata, wheels):
+        classes = [one.rpartition(" :: ")[2] for one in facts.get_all("Classifier", []) if one.startswith("License ::")]
+        said = (facts["License-Expression"], ", ".join(classes), *(facts["License"] or "").strip().splitlines()[:1])
+        lines.append(f"{facts['Name']} {facts['Version']}: {next(filter(None, said), 'see the package')}")
+    return "\n".join([PASSING_ON, *sorted(lines, key=str.lower), ""])
+
+
 def oldest_python(computer: Computer, wheels: Iterable[Path]) -> str:
     """The oldest Python, as 3.11.5, that all wheels for a computer accept."""
     accepted = SpecifierSet()
     for path in wheels:
         tags = parse_wheel_filename(path.name)[3]
         if not computer.tags.isdisjoint(tags):
-            with zipfile.ZipFile(path) as wheel:
-                (file,) = (one for one in wheel.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", one))
-                accepted &= SpecifierSet(BytesParser().parsebytes(wheel.read(file)).get("Requires-Python", ""))
+            accepted &= SpecifierSet(metadata(path).get("Requires-Python", ""))
     for patch in range(100):
         if accepted.contains(f"{computer.python}.{patch}"):
             return f"{computer.python}.{patch}"
@@ -338,7 +366,7 @@ def write_installer(folder: Path, computers: list[Computer]) -> None:
     (folder / "README.txt").write_text(
         f"Spoken Digits {spokendigits.__version__}, a course in speech classification, without a network. Made for: {'; '.join(names)}.\n"
         "To install: sh install.sh (Windows: install.bat). It checks every file, fills a new folder, and says how to start.\n"
-        "To read only: open book/index.html in a browser. The recordings' licences are in data/LICENCES.txt.\n",
+        "To read only: open book/index.html in a browser. Licences: data/LICENCES.txt for the recordings, wheels/LICENCES.txt for the packages. Read both before you pass the pack on.\n",
         encoding="utf-8",
     )
 

@@ -146,7 +146,7 @@ def main():
         raise
     start = ".venv\\Scripts\\" if WINDOWS else ".venv/bin/"
     print(f"\nInstalled in {target}. To check it, and to start JupyterLab:\n")
-    print(f"  cd {target}\n  {start}spokendigits doctor\n  {start}jupyter lab notebooks/01_data.ipynb")
+    print(f"  cd {target}\n  {start}spokendigits doctor\n  {start}jupyter lab --notebook-dir=. notebooks/01_data.ipynb")
     print("\nThe notebooks without solutions: students/01_data.ipynb")
     print("The book: {}".format((target / "_build" / "book" / "html" / "index.html").as_uri()))
 

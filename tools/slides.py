@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jinja2
-import nbformat
 from bs4 import BeautifulSoup
 from nbconvert.filters import Highlight2HTML, markdown2html, strip_ansi
 from pygments.formatters import HtmlFormatter
@@ -26,6 +25,7 @@ from spokendigits import lanes
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder
 from spokendigits.plots import described
+from spokendigits.publish import runner
 
 LEFT_OUT = {"bootstrap", "hide-cell", "parameters", "solution"}  # tags of cells that no slide shows
 WIDTH, ROOM = 1160, 560  # what a slide of 1280 x 720 has for its body, in pixels; slides.css makes it so
@@ -71,16 +71,19 @@ def write(target: Path | str | None = None, source: Path | str | None = None) ->
     """Writes a deck for every notebook, and `index.html`, into the folder `target`; returns the index: all, or nothing.
 
     target: replaced as a whole (None: `_build/slides` of the checkout). source: the folder of the executed notebooks
-    (None: the checkout's). Raises CourseError if reveal.js is not installed, or if there is no notebook.
+    (None: the checkout's). Says which of them were not run to their end. Raises CourseError if reveal.js is not
+    installed, or if a notebook that _toc.yml lists is missing.
     """
     source = (lanes.repository() / "notebooks") if source is None else Path(source)
     target = HERE.parent / "_build" / "slides" if target is None else Path(target)
-    paths = sorted(source.glob("[0-9][0-9]_*.ipynb"))
-    if not paths:
-        raise CourseError(f"{source}: no notebook here. Name the folder that holds 01_data.ipynb and the others.")
+    paths = runner.notebooks(source, runner.pages(HERE.parent))
     reveal = reveal_folder()
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=False)
-    decks = {path.stem: deck(nbformat.read(path, as_version=4)) for path in paths}
+    notebooks = {path.stem: runner.read(path) for path in paths}
+    for name, notebook in notebooks.items():
+        if left := sum(cell.cell_type == "code" and not cell.execution_count for cell in notebook.cells):
+            print(f"{name}: {left} of its cells were not run, and show nothing. Run it, then make the slides again.")
+    decks = {name: deck(notebook) for name, notebook in notebooks.items()}
     with atomic_folder(target) as folder:
         for name in REVEAL:
             copied = folder / "reveal" / name

@@ -10,7 +10,6 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -30,10 +29,10 @@ def report(root: Path = ROOT, uv: str | None = None, today: datetime.date | None
     does not answer.
     """
     uv = uv or str(Path(sys.executable).parent / "uv")
-    pins = locked(root / "requirements.lock")
+    lock = locked(root / "requirements.lock")
     installed = json.loads(asked([uv, "pip", "list", "--outdated", "--format", "json", "--python", sys.executable]))
     newest = {canonicalize_name(one["name"]): one["latest_version"] for one in installed}
-    stale = {name: pins[name] for name in sorted(newest) if name in pins and pins[name] != newest[name]}
+    stale = {name: lock[name] for name in sorted(newest) if name in lock and lock[name] != newest[name]}
     released = dates(uv, stale) if stale else {}
     ranges = limits(root / "pyproject.toml")
     rows = []
@@ -62,15 +61,16 @@ def asked(command: list[str]) -> str:
     return done.stdout
 
 
+def pins(path: Path) -> list[Requirement]:
+    """What a lock pins, without the digests of the files."""
+    text = re.sub(r"\s*\\\n\s*--hash=\S+", "", path.read_text(encoding="utf-8"))
+    return [Requirement(line) for line in text.splitlines() if line.strip()]
+
+
 def locked(path: Path) -> dict[str, str]:
     """The versions that the lock has for this Python on this system, by package."""
-    pins = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        requirement, _, marker = line.partition(" ; ")
-        if not marker or Marker(marker).evaluate():
-            name, version = requirement.split("==")
-            pins[canonicalize_name(name)] = version
-    return pins
+    here = [one for one in pins(path) if one.marker is None or one.marker.evaluate()]
+    return {canonicalize_name(one.name): str(one.specifier).removeprefix("==") for one in here}
 
 
 def dates(uv: str, pins: dict[str, str]) -> dict[str, datetime.date]:

@@ -54,7 +54,7 @@ def train(options) -> int:
     from spokendigits.clips import make_clips
     from spokendigits.devices import processes
     from spokendigits.files import runs_folder
-    from spokendigits.splits import count_folds, split
+    from spokendigits.splits import AUDIOMNIST_GROUPS, split
     from spokendigits.training import train_or_load
 
     unused = {}
@@ -75,7 +75,8 @@ def train(options) -> int:
         corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes, progress=first)
         clips = make_clips(corpus, recipe, progress=first)
     how = {"trackers": options.tracker, "find_batch_size": options.find_batch_size}
-    for fold in range(count_folds(corpus, recipe.split, recipe.folds)) if options.all_folds else [recipe.fold]:
+    own = {"one_speaker": len(corpus.speakers), "published": 1 if corpus.name == "fsdd" else len(AUDIOMNIST_GROUPS)}
+    for fold in range(own.get(recipe.split, recipe.folds)) if options.all_folds else [recipe.fold]:
         folder = runs_folder() / (f"{options.name}-{fold}" if options.all_folds else options.name)
         held_out = recipe.but(fold=fold, folds=max(recipe.folds, fold + 1))
         parts = split(corpus, held_out.split, held_out.folds, held_out.fold, held_out.seed)
@@ -128,8 +129,8 @@ def book(options) -> int:
     from spokendigits.publish import say_a_digit
     from spokendigits.publish.book import build
 
+    source = lanes.repository() / "notebooks"  # first: without a checkout nothing is to be fetched
     say_a_digit.prepare()
-    source = lanes.repository() / "notebooks"
     index = build(source, source.parent / "_build" / "book", None)
     print(f"The book is ready. Open it in a browser:\n  {index.as_uri()}")
     return 0

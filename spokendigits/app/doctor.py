@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import importlib.util
 import io
 import os
 import platform
@@ -13,6 +14,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from spokendigits.devices import cores, has_bf16
@@ -20,7 +22,7 @@ from spokendigits.errors import CourseError
 from spokendigits.files import data_folder, find_data
 
 OK, WARN, FAIL = " OK ", "WARN", "FAIL"
-PYTHONS = ((3, 11), (3, 12))
+PYTHONS = ((3, 11), (3, 12), (3, 13))
 DISK = 2  # GB: 0.8 of clips, 0.7 decoded, and the runs
 NETWORK_SECONDS = 3
 SITES = {  # what is asked over the network: address, and what it is asked for
@@ -45,17 +47,20 @@ def _judge(name: str, good: bool, fine: str, otherwise: str, bad: str = FAIL) ->
 
 
 def _python() -> Iterator[Check]:
-    version, wanted = platform.python_version(), " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+    version, wanted = platform.python_version(), "{}.{} to {}.{}".format(*PYTHONS[0], *PYTHONS[-1])
     advice = f"{version}. Make an environment with Python {wanted}, then install the course in it"
     yield _judge("Python", sys.version_info[:2] in PYTHONS, version, advice)
 
 
-def _packages() -> Iterator[Check]:
-    # Only the metadata is read: importing them all would take half a minute.
+def _required() -> list:
     from packaging.requirements import Requirement
 
-    for line in importlib.metadata.requires("spokendigits") or []:
-        wanted = Requirement(line)
+    return [Requirement(line) for line in importlib.metadata.requires("spokendigits") or []]
+
+
+def _packages() -> Iterator[Check]:
+    # Only the metadata is read: importing them all would take half a minute.
+    for wanted in _required():
         if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
             bad, install = FAIL, f"Run `pip install '{wanted.name}{wanted.specifier}'`"
         elif wanted.marker.evaluate({"extra": "course"}):
@@ -78,9 +83,8 @@ def _torch() -> Iterator[Check]:
         yield Check(OK, ", ".join(names), f"{versions} load together")
     except Exception as error:  # a build that does not match fails with whatever its C++ raises
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        advice = (
-            "Install all three again with one command: `pip install --force-reinstall torch torchaudio torchvision`"
-        )
+        ranges = " ".join(f"'{one.name}{one.specifier}'" for one in _required() if one.name in names)
+        advice = f"Install all three again with one command: `pip install --force-reinstall {ranges}`"
         yield Check(FAIL, ", ".join(names), f"they do not load together ({first}). {advice}")
 
 
@@ -109,6 +113,17 @@ def _espeak() -> Iterator[Check]:
         job = espeak.Job(voice.name, voice.accent, voice.variant, folder, words)
         list(espeak.speak_all([job], 1))  # in a process of its own, so that this one has never spoken
     yield Check(OK, "espeak-ng", f"{espeak.version()} speaks")
+
+
+def _cache() -> Iterator[Check]:
+    package = importlib.util.find_spec("librosa")
+    own, package = os.environ.get("NUMBA_CACHE_DIR"), Path(package.origin).parent if package else Path.home()
+    # What librosa compiles is kept beside it, or in the account; with no place for that, it cannot be imported.
+    places = [Path(own)] if own else [package, Path.home() / ".cache"]
+    there = (next(folder for folder in (place, *place.parents) if folder.exists()) for place in places)
+    good = any(os.access(folder, os.W_OK) for folder in there)
+    advice = "nothing can be kept for librosa. For notebook 2, set NUMBA_CACHE_DIR to a folder of your own"
+    yield _judge("cache", good, "there is a place for what librosa compiles", advice, WARN)
 
 
 def _gpu() -> Iterator[Check]:
@@ -147,6 +162,13 @@ def _disk() -> Iterator[Check]:
 
 
 def _network() -> Iterator[Check]:
+    import httpx
+
+    try:  # with the proxy that the environment names, as the hub is asked
+        httpx.Client().close()
+    except (ImportError, ValueError) as error:
+        advice = "Weights cannot be fetched through it: unset ALL_PROXY, or name one that begins with `http://`"
+        yield Check(WARN, "network", f"the proxy that is set is of no use here ({_line(error)}). {advice}")
     answered = set()
 
     def ask(site: str, address: str) -> None:
@@ -191,6 +213,7 @@ QUESTIONS: dict[str, Callable[[], Iterator[Check]]] = {
     "torch, torchaudio, torchvision": _torch,
     "audio": _audio,
     "espeak-ng": _espeak,
+    "cache": _cache,
     "GPU": _gpu,
     "machine": _machine,
     "disk": _disk,

@@ -131,9 +131,10 @@ def audit(corpus: Corpus, progress: bool = True) -> pd.DataFrame:
 
 
 def _missing_takes(table: pd.DataFrame) -> tuple:
-    takes = table.groupby(["digit", "speaker"]).size().unstack(fill_value=0).reindex(range(10), fill_value=0)
-    most = takes.to_numpy().max()
-    lacking = (most - takes).unstack()
+    counts = table.groupby(["digit", "speaker"]).size()
+    takes = counts.unstack(fill_value=0).reindex(range(10), fill_value=0)
+    most = counts.mode().max()  # what is usual: one who said more has not made all others lack takes
+    lacking = (most - takes).clip(lower=0).unstack()
     if not lacking.any():
         return "missing takes", 0, "", ""
     speaker, digit = lacking[lacking > 0].index[0]

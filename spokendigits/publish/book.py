@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
-from spokendigits import lanes
+from spokendigits import __version__, lanes
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, checkout, read_json
 from spokendigits.plots import BLUE, GREY, describe, described, figure
@@ -81,7 +81,7 @@ def minutes(notebooks: Path) -> dict[str, str]:
     """The minutes that each notebook says in its opening cell, to read and run it and for its exercises: `minutes_01_data`, `exercises_01_data`, ..."""
     stated = {}
     for path in runner.notebooks(notebooks):
-        said = TIME.search(nbformat.read(path, as_version=4).cells[0].source)
+        said = TIME.search(runner.read(path).cells[0].source)
         if not said:
             raise CourseError(
                 f"{path.name}: its first cell does not say `**Time** 30 minutes to read, 20 more for the exercises.`"
@@ -97,6 +97,8 @@ def _stage(source: Path, notebooks: Path, stage: Path, prose: dict[str, str]) ->
     shutil.copy(source / "_toc.yml", stage)
     config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
     config["parse"]["myst_substitutions"] = prose
+    # The buttons open a release: its notebooks install its package, whatever the branch holds by now.
+    config["repository"]["branch"] = f"v{__version__}"
     (stage / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
     own_model = card.of_course(words.stored("small"), words.stored("export"))
     (stage / "book" / "model_card.md").write_text(card.render(own_model), encoding="utf-8")
@@ -107,7 +109,7 @@ def _stage(source: Path, notebooks: Path, stage: Path, prose: dict[str, str]) ->
         page.write_text(text, encoding="utf-8")
     (stage / "notebooks").mkdir()
     for path in runner.notebooks(notebooks, pages(stage)):
-        notebook = nbformat.read(path, as_version=4)
+        notebook = runner.read(path)
         for cell in notebook.cells:  # folded ones get a button that says what is in them
             for tag in FOLDED.keys() & cell.metadata.get("tags", []):
                 buttons = {"code_prompt_show": f"Show {FOLDED[tag]}", "code_prompt_hide": f"Hide {FOLDED[tag]}"}

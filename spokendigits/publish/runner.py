@@ -3,8 +3,10 @@
 import hashlib
 import os
 import re
+import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import yaml
 
@@ -94,19 +96,38 @@ def check_parameters(path: Path, parameters: dict) -> None:
     """CourseError if a notebook lacks one of the parameters: papermill would only write a log line."""
     import papermill
 
+    read(path)
     check_names(parameters, list(papermill.inspect_notebook(str(path))), f"{path.name}: unknown parameter")
+
+
+def read(path: Path):
+    """A notebook; CourseError that names the file where it is none, such as one that was cut off."""
+    import nbformat  # here: of the extra `course`, and the model card, which looks up STATE here, does without it
+
+    try:
+        return nbformat.read(path, as_version=4)
+    except ValueError as error:  # of JSON, of text or of the form
+        why = type(error).__name__
+        raise CourseError(
+            f"{path}: no whole notebook ({why}). Take it from the repository again, or run it again."
+        ) from None
 
 
 def execute(path: Path, target: Path, parameters: dict) -> None:
     """Executes one notebook into `target`. If a cell fails, `target` keeps its old content and the failed copy lies beside it."""
-    import nbformat  # here: of the extra `course`, and the model card, which looks up STATE here, does without it
+    import nbformat
     import papermill
+    from ipykernel.kernelspec import write_kernel_spec
     from papermill.exceptions import PapermillExecutionError
 
     failed = target.with_suffix(".failed.ipynb")
     # The kernel would warn on every start that it talks over TCP, on this computer alone.
     options = {"kernel_name": "python3", "progress_bar": False, "extra_arguments": ["--log-level=CRITICAL"]}
-    with atomic_file(target) as temporary:
+    # This Python's kernel, whatever other kernels of its name Jupyter would find first.
+    own = tempfile.TemporaryDirectory()
+    write_kernel_spec(f"{own.name}/kernels/python3")
+    first = {"JUPYTER_PATH": os.pathsep.join(filter(None, (own.name, os.environ.get("JUPYTER_PATH"))))}
+    with atomic_file(target) as temporary, own, patch.dict(os.environ, first):
         try:
             papermill.execute_notebook(str(path), str(temporary), parameters, cwd=str(path.parent), **options)
         except PapermillExecutionError as error:

@@ -1,5 +1,6 @@
 """Copies of the notebooks for students: exercises without their solutions, and nothing run yet (`spokendigits students`)."""
 
+import os
 from pathlib import Path
 
 import nbformat
@@ -7,7 +8,7 @@ import nbformat
 from spokendigits import __version__, lanes
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder
-from spokendigits.publish.runner import notebooks
+from spokendigits.publish.runner import notebooks, read
 
 NOTE = f"""> **Student copy** of *Spoken digits* {__version__}. Solutions and outputs were left out.
 > Run the cells from top to bottom with Shift+Enter. Write your answers where it says `# your answer`."""
@@ -23,6 +24,10 @@ def write(target: Path | str | None = None, source: Path | str | None = None) ->
     source = Path(source or lanes.repository() / "notebooks")
     target = Path(target or source.parent / "_build" / "students")
     copies = {path.name: copy(path) for path in notebooks(source)}
+    # In the checkout the pages lie elsewhere than seen from the notebooks; in a pack they lie beside the copies, too.
+    pages = Path(os.path.relpath(source.parent / "book", target)).as_posix()
+    for cell in (cell for one in copies.values() for cell in one.cells if target.is_relative_to(source.parent)):
+        cell.source = cell.source.replace("](../book/", f"]({pages}/")
     with atomic_folder(target) as folder:
         for name, notebook in copies.items():
             nbformat.write(notebook, folder / name)
@@ -33,7 +38,7 @@ def copy(path: Path) -> nbformat.NotebookNode:
     """The student copy of one notebook."""
     from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocessor
 
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     unsolved = ""
     for cell in [*notebook.cells, nbformat.v4.new_markdown_cell("## The end")]:
         if "solution" in cell.metadata.get("tags", []):

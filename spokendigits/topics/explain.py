@@ -181,7 +181,7 @@ def _cascade(classifier: Classifier, seed: int) -> Iterator[tuple[str, Classifie
         yield name, changed
 
 
-def label_candidates(table: pd.DataFrame) -> pd.DataFrame:
+def label_candidates(table: pd.DataFrame, least: float = 0.5) -> pd.DataFrame:
     """The predictions table, most suspicious labels first, with the columns rank, quality and suggested before its own.
 
     quality is cleanlab's normalized margin (Northcutt et al. 2021): the label's probability less the largest other one, -1
@@ -189,8 +189,8 @@ def label_candidates(table: pd.DataFrame) -> pd.DataFrame:
     puts FSDD's reported ones higher. suggested is the most probable other digit.
     Every probability must come from a model that did not train on that clip, best from `predict` on the held-out part of
     each fold, joined: a model that has seen a wrong label may have learned it. That cannot be seen in a table; what can
-    is refused with a CourseError: a clip that occurs twice, probabilities that are no numbers, and a table where most
-    predictions contradict the labels, so that these must belong to other clips.
+    is refused with a CourseError: a clip that occurs twice, probabilities that are no numbers, and a table where a share below
+    `least` of the predictions agree with the labels, so that these must belong to other clips.
     """
     if missing := {"path", "digit", "predicted", *PROBABILITIES}.difference(table):
         raise CourseError(
@@ -203,7 +203,7 @@ def label_candidates(table: pd.DataFrame) -> pd.DataFrame:
     chances, label = table[PROBABILITIES].to_numpy(float), table["digit"].to_numpy()
     if not np.isfinite(chances).all():
         raise CourseError("label_candidates: some probabilities are no numbers. Predict these clips again.")
-    if accuracy(table) < 0.5:
+    if accuracy(table) < least:
         raise CourseError(
             f"label_candidates: predictions agree with only {accuracy(table):.0%} of the labels, so either is of no use. "
             "Check that each row's label is that of its clip, and that the model was trained."

@@ -91,15 +91,16 @@ usage = namedtuple("usage", "total used free")
     ("question", "target", "value", "status", "advice"),
     [
         ("packages", (importlib.metadata, "requires"), no_course, FAIL, "Run `pip install -e .`"),
-        ("Python", (sys, "version_info"), (3, 10, 4), FAIL, "Make an environment with Python 3.11 or 3.12"),
+        ("Python", (sys, "version_info"), (3, 10, 4), FAIL, "Make an environment with Python 3.11 to 3.13"),
         ("Python", (sys, "version_info"), (3, 11, 7), OK, "."),
-        ("Python", (sys, "version_info"), (3, 13, 0), FAIL, "Make an environment with Python 3.11 or 3.12"),
+        ("Python", (sys, "version_info"), (3, 13, 1), OK, "."),
+        ("Python", (sys, "version_info"), (3, 14, 0), FAIL, "Make an environment with Python 3.11 to 3.13"),
         (
             "torch, torchaudio, torchvision",
             (doctor.importlib, "import_module"),
             torn_apart,
             FAIL,
-            "(operator torchvision::nms does not exist). Install all three again",
+            "'torch<2.12,>=2.6' 'torchaudio<2.12,>=2.6' 'torchvision<0.27,>=0.21'`",
         ),
         ("disk", (shutil, "disk_usage"), lambda path: usage(10**12, 10**12, 10**9), FAIL, "1.0 GB free"),
         ("disk", (doctor.os, "access"), lambda path, mode: False, FAIL, "Set SPOKENDIGITS_HOME"),
@@ -110,6 +111,22 @@ def test_what_is_wrong_is_said_with_what_to_do(monkeypatch, question, target, va
     (answer,) = ask(monkeypatch, question)
     assert answer.status == status and advice in answer.detail
     assert ("Make an environment" in answer.detail) == (question == "Python" and status == FAIL)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "socks://127.0.0.1:1"])
+def test_a_proxy_that_the_hub_cannot_be_asked_through_is_said(monkeypatch, proxy):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    said = ask(monkeypatch, "network")[0]
+    assert said.status == WARN and "unset ALL_PROXY" in said.detail and "\n" not in said.detail
+
+
+def test_a_place_for_what_librosa_compiles(monkeypatch, tmp_path):
+    assert ask(monkeypatch, "cache") == [(OK, "cache", "there is a place for what librosa compiles")]
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: path == tmp_path)
+    (answer,) = ask(monkeypatch, "cache")
+    assert answer.status == WARN and "set NUMBA_CACHE_DIR" in answer.detail
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert ask(monkeypatch, "cache")[0].status == OK
 
 
 def test_audio_that_comes_back_changed_and_a_voice_that_is_silent(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from small_course import ALT_TEXTS, contents, figure_output, notebook
 
-from spokendigits import lanes
+from spokendigits import __version__, lanes
 from spokendigits.errors import CourseError
 from spokendigits.publish import book, card, extension, words
 
@@ -118,15 +118,15 @@ def test_the_search_index_is_a_script(html, soups):
     assert any(script.startswith("searchindex.js") for script in scripts)
 
 
-def test_launch_buttons_name_the_repository(soups):
+def test_launch_buttons_open_the_release_that_the_notebooks_install(soups):
     config = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
     place = config["url"].removeprefix("https://github.com/")
     for name in NOTEBOOKS:
         links = [link["href"] for link in soups[f"notebooks/{name}.html"].select(".dropdown-launch-buttons a")]
         assert sorted(links) == [
             f"http://localhost:8888/lab/tree/notebooks/{name}.ipynb",
-            f"https://colab.research.google.com/github/{place}/blob/{config['branch']}/notebooks/{name}.ipynb",
-            f"https://mybinder.org/v2/gh/{place}/{config['branch']}?urlpath=lab/tree/notebooks/{name}.ipynb",
+            f"https://colab.research.google.com/github/{place}/blob/v{__version__}/notebooks/{name}.ipynb",
+            f"https://mybinder.org/v2/gh/{place}/v{__version__}?urlpath=lab/tree/notebooks/{name}.ipynb",
         ]
 
 

@@ -3,6 +3,7 @@
 One run is papermill's own; in the others something else stands in for it.
 """
 
+import json
 import shutil
 import tomllib
 from pathlib import Path
@@ -53,7 +54,14 @@ def executed(monkeypatch) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_failing_cell_is_shown_and_the_run_goes_on_from_there(notebooks, capsys):
+def test_the_failing_cell_is_shown_and_the_run_goes_on_from_there(notebooks, capsys, tmp_path, monkeypatch):
+    # Another Python's kernel of the same name, which Jupyter would find first.
+    spec = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(
+        json.dumps({"argv": ["false", "{connection_file}"], "display_name": "Another", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     bar = "import sys\nfor done in (0, 50, 100):\n    sys.stderr.write(f'\\r{done} %')\n    sys.stderr.flush()"
     write(notebooks, "01_a", "print('01_a', lane)", bar)
     write(notebooks, "02_b", "x = 1", "raise ValueError('the lamp is out')")
@@ -107,6 +115,9 @@ def test_what_is_wrong_is_found_before_anything_starts(notebooks, executed):
     write(notebooks, "03_c", parameters="lane = 'fast'")
     with pytest.raises(CourseError, match=r"03_c\.ipynb: unknown parameter 'run'"):
         runner.run(name="mine", source=notebooks)
+    (notebooks / "03_c.ipynb").write_text((notebooks / "02_b.ipynb").read_text()[:100])
+    with pytest.raises(CourseError, match=r"03_c\.ipynb: no whole notebook"):
+        runner.run(source=notebooks)
     (notebooks / "03_c.ipynb").unlink()
     with pytest.raises(CourseError, match=r"03_c\.ipynb: missing, and _toc\.yml lists it"):
         runner.run(source=notebooks)
@@ -139,10 +150,10 @@ def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
         new_output("display_data"),
         new_output("stream", name="stderr", text="\r 1%\r 2%"),
     ]
-    book = new_notebook(cells=[new_code_cell("", outputs=outputs)], metadata={"papermill": {"x": 1}})
-    runner.tidy(book)
-    texts = [output.get("text") for output in book.cells[0].outputs]
-    assert texts == ["100% done\nnext\nbar", "one\n", None, " 2%"] and "papermill" not in book.metadata
+    run = new_notebook(cells=[new_code_cell("", outputs=outputs)], metadata={"papermill": {"x": 1}})
+    runner.tidy(run)
+    texts = [output.get("text") for output in run.cells[0].outputs]
+    assert texts == ["100% done\nnext\nbar", "one\n", None, " 2%"] and "papermill" not in run.metadata
 
 
 @pytest.mark.parametrize(
@@ -155,9 +166,13 @@ def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
         (["train", "--name", "x", "--split", "sorted"], "'random', 'speaker', 'one_speaker' or 'published'"),
         (["train", "--name", "x", "--recipe", "nothing.yaml"], "no such file"),
         (["predict", "a.wav", "--model", "nothing.safetensors"], "no such checkpoint"),
+        (["book"], "clone the course's repository"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments, words, capsys):
+def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments, words, capsys, monkeypatch):
+    if arguments == ["book"]:  # as installed; and nothing is fetched first
+        monkeypatch.setattr(lanes, "checkout", lambda: None)
+        monkeypatch.setattr("spokendigits.publish.say_a_digit.prepare", lambda: pytest.fail("fetched"))
     assert cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert words in error and error.startswith("error: ") and error.count("\n") == 1 and "Traceback" not in error

@@ -1,5 +1,6 @@
 """The copies for students: no solution in them, everything else still there, and they run."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -76,6 +77,8 @@ def test_the_command_writes_copies_that_run(tmp_path, monkeypatch, capsys):
     copy = nbformat.read(folder / "01_small.ipynb", as_version=4)
     exercise = "## Exercise 1 · A sum (2 minutes)\n\nAdd the numbers below 100."
     assert [cell.source for cell in copy.cells[4:6]] == [exercise, "# your answer"]
+    (link,) = re.findall(r"\]\((.+)\)", copy.cells[1].source)
+    assert (folder / link).resolve() == (tmp_path / "book" / "glossary.md").resolve(), "a link that leads nowhere"
     runner.execute(folder / "01_small.ipynb", tmp_path / "run.ipynb", {})
     run = nbformat.read(tmp_path / "run.ipynb", as_version=4)
     assert [cell.outputs[0].text for cell in run.cells if cell.get("outputs")] == ["3\n"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from small_course import contents
 
 from spokendigits.errors import CourseError
 from spokendigits.files import read_json
@@ -43,6 +44,7 @@ def test_a_notebook_is_measured_with_the_processes_that_it_starts(tmp_path):
 def test_one_notebook_measured_again_leaves_the_others_and_one_that_fails_is_no_measurement(tmp_path, monkeypatch):
     monkeypatch.setattr(seat.lanes, "repository", lambda: tmp_path)
     monkeypatch.setattr(seat, "lab_mb", lambda: 80.0)
+    contents(tmp_path, "01_small")
     first = write(tmp_path, "raise ValueError('the lamp is out')")
     with pytest.raises(CourseError, match=r"01_small\.ipynb could not be measured:(?s:.*)the lamp is out"):
         seat.measure_all([])
@@ -50,6 +52,7 @@ def test_one_notebook_measured_again_leaves_the_others_and_one_that_fails_is_no_
     with pytest.raises(CourseError, match=r"unknown notebook"):
         seat.measure_all(["02_nowhere"])
     (first.parent / "02_other.ipynb").write_text(first.read_text())
+    contents(tmp_path, "01_small", "02_other")
     little = {"peak_mb": 1000.0, "cpu_seconds": 60.0, "seconds": 40.0, "disk_mb": 100.0}
     more = {"peak_mb": 2000.0, "cpu_seconds": 480.0, "seconds": 200.0, "disk_mb": 50.0}
     answers = iter([little, little, more])

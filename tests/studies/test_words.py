@@ -14,6 +14,7 @@ from spokendigits.publish.words import AVERAGED, fast, full
 from spokendigits.recipe import Recipe
 from studies import bench_report as report
 from studies import words
+from studies.outputs import digests
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "book" / "results"
@@ -36,6 +37,7 @@ def test_the_words_of_the_seeds_runs_are_those_of_their_numbers(tmp_path):
     write_json(tmp_path / STATE, stored["course"])
     for part, record in stored["trained"].items():
         write_json(tmp_path / part / lanes.RUN, record)
+    assert digests(ROOT / "notebooks") == stored.pop("outputs"), "an output was edited: `make outputs` renews all"
     assert fast(tmp_path) == stored
 
     stored, run = read_json(RESULTS / "full.json"), tmp_path / "full"
@@ -52,6 +54,24 @@ def test_the_words_of_the_seeds_runs_are_those_of_their_numbers(tmp_path):
     assert again["stages"] == pytest.approx(stored["stages"])
     pd.DataFrame({"loss": [*steps, 1.0, 3.0]}).to_csv(run / "steps.csv")
     assert full(run)["curves"]["loss"] == [*curves["loss"], 2.0], "a rest of steps is a point of its own"
+
+
+def parts(value) -> list[dict]:
+    """All mappings in what a file of results holds."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value] * isinstance(value, dict) + [one for part in inside for one in parts(part)]
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_a_stored_score_lies_in_its_interval_and_is_the_mean_of_its_seeds_and_speakers(path):
+    """A number that was changed by hand disagrees with those beside it."""
+    for score in parts(read_json(path)):
+        for name in {"accuracy", "value", "recall", "difference"} & score.keys() if "low" in score else ():
+            assert score["low"] <= score[name] <= score["high"], score
+        if "seeds" in score and "accuracy" in score:
+            assert score["accuracy"] == pytest.approx(np.mean(score["seeds"])), score
+        if isinstance(score.get("speakers"), dict):  # FSDD's, who have equally many clips each
+            assert score["accuracy"] == pytest.approx(np.mean([*score["speakers"].values()])), score
 
 
 def test_every_number_of_a_study_on_a_page_is_stored():

@@ -1,6 +1,7 @@
 """The slides: all that a teacher needs of each notebook, no solution, and nothing that overflows a screen."""
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -127,7 +128,7 @@ def test_a_failure_leaves_the_old_slides(tmp_path, monkeypatch):
     target = tmp_path / "slides"
     target.mkdir()
     (target / "mine.html").write_text("old")
-    with pytest.raises(CourseError, match="no notebook here"):
+    with pytest.raises(CourseError, match=r"01_data\.ipynb: missing"):
         slides.write(target, tmp_path)
     monkeypatch.setattr(slides.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CourseError, match=r"reveal\.js is missing"):
@@ -137,6 +138,18 @@ def test_a_failure_leaves_the_old_slides(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         slides.write(target)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["mine.html"]
+
+
+def test_a_notebook_that_was_not_run_to_its_end_is_named(tmp_path, monkeypatch, capsys):
+    notebooks = shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    shutil.copy(notebooks / "01_data.ipynb", notebooks / "01_data-Copy1.ipynb")  # as JupyterLab makes one
+    half = nbformat.read(notebooks / "03_training.ipynb", as_version=4)
+    for cell in [cell for cell in half.cells if cell.cell_type == "code"][-3:]:
+        cell.execution_count, cell.outputs = None, []
+    nbformat.write(half, notebooks / "03_training.ipynb")
+    made = slides.write(tmp_path / "slides", notebooks).parent
+    assert capsys.readouterr().out.startswith("03_training: 3 of its cells were not run")
+    assert sorted(path.stem for path in made.glob("[0-9]*.html")) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
