@@ -5,11 +5,14 @@ import importlib
 import inspect
 import json
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+import small_course
 from IPython.core.inputtransformer2 import TransformerManager
 
 from spokendigits.publish.runner import DEFAULTS
@@ -164,3 +167,19 @@ class TestEach:
         text = json.dumps(NOTEBOOKS[name])
         assert not re.search(rf"(?<![\w.])({re.escape(str(FOLDER.parent))}|/home|/root|/Users|/tmp)/", text)
         assert "papermill" not in NOTEBOOKS[name].metadata
+
+
+@pytest.mark.slow
+def test_nbval_as_a_reader_types_it_has_a_home_of_its_own_and_this_python(tmp_path, monkeypatch):
+    """Whatever was trained before, and whatever kernel an editor wrote down."""
+    monkeypatch.setenv("SPOKENDIGITS_HOME", str(tmp_path / "mine"))
+    shutil.copy(FOLDER / "conftest.py", tmp_path)
+    source = (
+        f"import os, sys\nassert sys.executable == {sys.executable!r} and 'mine' not in os.environ['SPOKENDIGITS_HOME']"
+    )
+    small_course.notebook(
+        tmp_path, "a", [nbformat.v4.new_code_cell(source)], kernelspec={"name": "gone", "display_name": ""}
+    )
+    command = [sys.executable, "-m", "pytest", "--nbval", str(tmp_path), "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -55,6 +55,7 @@ COLAB_PYTHON = "3.13.15"
 COLAB = {
     "accelerate": "1.15.0",
     "cython": "3.0.12",
+    "flatbuffers": "25.12.19",
     "httpx": "0.28.1",
     "huggingface-hub": "1.33.0",
     "ipykernel": "6.17.1",
@@ -65,6 +66,7 @@ COLAB = {
     "librosa": "0.11.0",
     "llvmlite": "0.44.0",
     "matplotlib": "3.10.0",
+    "ml-dtypes": "0.5.4",
     "numba": "0.61.2",
     "numpy": "2.1.3",
     "packaging": "26.2",
@@ -92,7 +94,7 @@ COLAB = {
 }
 LACKING = NEEDS.keys() - COLAB.keys()
 # What these bring with them that Colab does not have either.
-IN_THEIR_WAKE = {"latexcodec", "lightning-utilities"}
+IN_THEIR_WAKE = {"latexcodec", "lightning-utilities", "onnx-ir"}
 TORCH = ("torch", "torchaudio", "torchvision")
 
 # On Colab this module is there from the kernel's start.

@@ -489,7 +489,9 @@ def test_audit_finds_every_planted_fault(tmp_path, monkeypatch):
         write(f"{digit}_ben_0.wav", voice())
     faults = ("unreadable", "truncated", "empty", "NaN or infinite samples", "silent", "clipped", "not mono")
     faults += ("another sample rate", "shorter than 0.15 s", "longer than 1 s")
-    faults = {fault: f"{digit}_anna_0.wav" for digit, fault in enumerate(faults)} | {"missing takes": "speaker ben, digit 5: 0 of 1"}
+    faults = {fault: f"{digit}_anna_0.wav" for digit, fault in enumerate(faults)} | {
+        "missing takes": "speaker ben, digit 5: 0 of 1"
+    }
     faults |= dict.fromkeys(("identical files", "identical files, other digit or speaker"), "0_ben_0.wav")
     clean = corpora.audit(corpora.load(str(tmp_path)), progress=False)
     assert clean["clips"].tolist() == [0] * len(clean) and set(clean["check"]) == {*faults, "missing facts"}
