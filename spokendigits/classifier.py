@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import timm
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub import hf_hub_download, hf_hub_url
+from huggingface_hub.constants import HF_HUB_OFFLINE
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -78,7 +78,7 @@ class Classifier(nn.Module):
             classifier.backbone.load_state_dict(backbone_weights(state))
         except (KeyError, RuntimeError) as error:
             raise CourseError(
-                f"{path}: not a classifier of this course ({_first_line(error)}). Train it again."
+                f"{path}: not a classifier of this course ({first_line(error)}). Train it again."
             ) from None
         return classifier.eval()
 
@@ -91,7 +91,7 @@ def read_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, s
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CourseError(f"{path}: not readable as safetensors ({_first_line(error)}). Train it again.") from None
+        raise CourseError(f"{path}: not readable as safetensors ({first_line(error)}). Train it again.") from None
 
 
 def backbone_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -113,10 +113,10 @@ def create(recipe: Recipe) -> Classifier:
         return Classifier(recipe, _from_file(recipe), f"{Path(recipe.weights).name} {sha256(recipe.weights)[:12]}")
     try:
         return Classifier(recipe, _pretrained(recipe, _imagenet_file(recipe)), "imagenet")
-    except (OSError, HfHubHTTPError, httpx.HTTPError) as error:
+    except OSError as error:
         if recipe.weights == "imagenet":
             raise CourseError(
-                f"ImageNet weights of {recipe.backbone} could not be had ({type(error).__name__}: {_first_line(error)}). "
+                f"ImageNet weights of {recipe.backbone} could not be had ({first_line(error)}). "
                 "Connect to the network once, or set weights to 'auto', 'none' or a file."
             ) from None
     _announce_random_weights()
@@ -139,9 +139,14 @@ def _imagenet_file(recipe: Recipe) -> Path:
     except LocalEntryNotFoundError:
         if HF_HUB_OFFLINE:
             raise
-        # Ask once: with no network the hub's client would try again for three quarters of a minute.
-        httpx.head(ENDPOINT, timeout=5.0)
-        path = hf_hub_download(repository, "model.safetensors")
+        try:
+            # Ask once: without a network, or where too many ask, the hub's client would try again for minutes.
+            answer = httpx.head(hf_hub_url(repository, "model.safetensors"), timeout=5.0)
+            if answer.is_error:
+                answer.raise_for_status()
+            path = hf_hub_download(repository, "model.safetensors")
+        except Exception as error:  # the client's, its libraries', or of a proxy that neither can use
+            raise OSError(f"{type(error).__name__}: {first_line(error)}") from None
     path = Path(path)
     # The cache names a large file by the SHA-256 that the hub announced for it.
     announced = path.resolve().name
@@ -163,7 +168,7 @@ def _check_backbone(recipe: Recipe) -> None:
 
 def _create(recipe: Recipe, pretrained: bool = False, **options) -> nn.Module:
     _check_backbone(recipe)
-    return timm.create_model(
+    backbone = timm.create_model(
         recipe.backbone,
         pretrained=pretrained,
         in_chans=1,
@@ -172,6 +177,15 @@ def _create(recipe: Recipe, pretrained: bool = False, **options) -> nn.Module:
         drop_rate=recipe.dropout,
         **options,
     )
+    try:
+        with torch.inference_mode():  # some read pictures of one size alone, or none so small
+            backbone.eval()(torch.zeros(1, 1, recipe.n_mels, recipe.frames))
+    except Exception as error:
+        raise CourseError(
+            f"recipe: {recipe.backbone} reads no pictures of {recipe.n_mels} x {recipe.frames} ({first_line(error)}). "
+            f"Choose another backbone, such as {Recipe().backbone}."
+        ) from None
+    return backbone.train()
 
 
 def _from_file(recipe: Recipe) -> nn.Module:
@@ -188,7 +202,7 @@ def _from_file(recipe: Recipe) -> nn.Module:
         backbone.load_state_dict(mine)
         return backbone
     except (RuntimeError, KeyError) as error:
-        raise CourseError(f"{path}: does not fit {recipe.backbone} ({_first_line(error)}).") from None
+        raise CourseError(f"{path}: does not fit {recipe.backbone} ({first_line(error)}).") from None
 
 
 def _digest_file(path: Path) -> Path:
@@ -198,9 +212,9 @@ def _digest_file(path: Path) -> Path:
 def _check_digest(path: Path) -> None:
     if not path.is_file():
         raise CourseError(f"{path}: no such checkpoint. Train first.")
-    if _digest_file(path).is_file() and sha256(path) != read_json(_digest_file(path))["sha256"]:
+    if _digest_file(path).is_file() and sha256(path) != read_json(_digest_file(path), "sha256")["sha256"]:
         raise CourseError(f"{path}: its SHA-256 is not the one written beside it: damaged or changed. Train it again.")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

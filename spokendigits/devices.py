@@ -3,6 +3,8 @@
 import os
 from typing import TYPE_CHECKING
 
+from spokendigits.errors import CourseError
+
 if TYPE_CHECKING:  # both take seconds to import, and whoever only counts cores needs neither
     import torch
     from accelerate import PartialState
@@ -21,6 +23,11 @@ def processes() -> "PartialState":
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
+    for name in ("DEEPSPEED", "FSDP", "MEGATRON_LM", "PARALLELISM_CONFIG"):
+        if parse_flag_from_env(f"ACCELERATE_USE_{name}"):
+            raise CourseError(
+                f"accelerate: this course does not compute with {name}. Answer no to it in `accelerate config`."
+            )
     # Accelerate itself asks for this flag in `Accelerator` alone. Apple's GPU has no float64, which probabilities need.
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or torch.backends.mps.is_available())
 

@@ -1,17 +1,31 @@
 """Where the course keeps its files, and how it writes them: whole or not at all. Every chapter uses it."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 from spokendigits.errors import CourseError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: what a killed process left half-made stays there
+    fcntl = None
+
+HALF = "-unfinished-"  # in the names of files and folders that are being written
+SIGNS = {"run.json", "course.json", "state.json", "clips.json", "corpus.json", "export.json"}  # what a folder is
+
+
+class Damaged(CourseError, ValueError):
+    """A file of this course holds something else than the course wrote into it."""
 
 
 def checkout() -> Path | None:
@@ -65,45 +79,69 @@ def check_room(folder: Path, size: float) -> None:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path | str) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; renames it to `path` on success, removes it on any failure.
+def _locked(path: Path, how: int) -> Iterator[None]:
+    """Locks a file or folder until the end, or the end of this process. OSError where that cannot be."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
 
-    A reader of `path` sees the old file or the whole new one, never a half. The temporary name keeps the suffix.
+
+@functools.cache  # once a process and folder
+def _sweep(folder: Path) -> None:
+    """Removes what killed processes left half-made in a folder, and nothing that a live one holds."""
+    for left in folder.glob(f".*{HALF}*") if fcntl else ():
+        path, old = folder / left.name[1:].partition(HALF)[0], left / "old"
+        with contextlib.suppress(OSError), _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if time.time() - left.stat().st_mtime > 1:  # else its lock may still be on the way
+                if old.exists() and not path.exists():  # killed between two renames
+                    os.replace(old, path)
+                shutil.rmtree(left)
+
+
+@contextlib.contextmanager
+def _half_made(path: Path) -> Iterator[Path]:
+    """A folder beside `path` for what is being made: removed at the end, or in the `_sweep` of a later process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{HALF}"))
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # some network disks know no locks
+            stack.enter_context(_locked(folder, fcntl.LOCK_SH) if fcntl else contextlib.nullcontext())
+        yield folder
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Yields a path to write to, of the same name; moves what is there to `path` on success, removes it on any failure.
+
+    A reader of `path` sees the old file or the whole new one, never a half.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _half_made(path) as folder:
+        yield folder / path.name
+        os.replace(folder / path.name, path)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
     """As `atomic_file`, for a folder: what stood at `path` is replaced only when the new one is whole."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
-    old = temporary.with_name(temporary.name + "-old")
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            os.replace(path, old)
+    with _half_made(path) as folder:
+        new, old = folder / "new", folder / "old"
+        new.mkdir()
+        yield new
         try:
-            os.replace(temporary, path)
-        except OSError:
+            if path.exists():
+                os.replace(path, old)
+            os.replace(new, path)
+        except BaseException:
             if old.exists():
                 os.replace(old, path)
             raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path | str, value) -> None:
@@ -112,9 +150,19 @@ def write_json(path: Path | str, value) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path | str):
-    """Reads a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def read_json(path: Path | str, *names: str) -> dict:
+    """What a JSON file of this course says. Raises Damaged, with what to delete, if it is no object or lacks one of `names`."""
+    path = Path(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        problem = f"no {', '.join(map(repr, names)) or 'names'} in it"
+        if isinstance(value, dict) and all(name in value for name in names):
+            return value
+    except (ValueError, RecursionError) as error:
+        problem = str(error)
+    raise Damaged(
+        f"{path}: damaged ({problem}). Delete {path.parent if path.name in SIGNS else 'it'}, and make it again."
+    )
 
 
 def sha256(path: Path | str) -> str:

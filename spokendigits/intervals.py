@@ -15,13 +15,8 @@ def accuracy(table: pd.DataFrame) -> float:
 def score(table: pd.DataFrame) -> dict[str, float]:
     """accuracy, low and high (its 95 % `interval`), clips and speakers of a predictions table."""
     low, high = interval(table)
-    return {
-        "accuracy": accuracy(table),
-        "low": low,
-        "high": high,
-        "clips": len(table),
-        "speakers": table["speaker"].nunique(),
-    }
+    size = {"clips": len(table), "speakers": table["speaker"].nunique()}
+    return {"accuracy": accuracy(table), "low": low, "high": high, **size}
 
 
 def interval(

@@ -1,5 +1,7 @@
 """Lanes, fast and full; where a run lies and what its files are called; stored results; what made a number. Every notebook uses it."""
 
+import json
+import os
 import time
 from pathlib import Path
 
@@ -12,13 +14,20 @@ from spokendigits.splits import split
 LANES = {"fast": "fast", "full": "seed"}  # lane: preset of the recipe
 LARGE = ("synthetic", "audiomnist")  # the fast lane takes a part of these; other corpora are small enough whole
 MODEL, RUN = "model.safetensors", "run.json"  # what a training leaves: its weights, and what made them
+SETTINGS = "SPOKENDIGITS_SET"  # the variable that carries them to the notebooks
 
 
 def recipe(lane: str, corpus: str) -> Recipe:
-    """The recipe of a lane for a corpus: `fast` takes minutes on a CPU, `full` is the seed experiment's size."""
+    """The recipe of a lane for a corpus, with `settings`: `fast` takes minutes on a CPU, `full` is the seed's size."""
     check_names([lane], list(LANES), "unknown lane")
     preset = Recipe.preset(LANES[lane]).but(corpus=corpus)
-    return preset if corpus in LARGE else preset.but(speakers=None, takes=None)
+    preset = preset if corpus in LARGE else preset.but(speakers=None, takes=None)
+    return preset.but(**settings())
+
+
+def settings() -> dict:
+    """What `spokendigits run --set` changes in all notebooks."""
+    return json.loads(os.environ.get(SETTINGS) or "{}")
 
 
 def honest_split(lane: str, corpus: Corpus) -> str:
@@ -38,9 +47,9 @@ def fitted(used: Recipe, corpus: Corpus) -> Recipe:
 
 def run_folder(run: str, lane: str, corpus: str) -> Path:
     """The folder of a run, `runs/<run>`; without a name, `runs/<lane>-<corpus>`."""
-    name = run or f"{lane}-{Path(corpus).name}"
-    if Path(name).name != name or name in (".", ".."):
-        raise CourseError(f"run: {name!r} is no name for a folder. Use letters, digits, '-' and '_'.")
+    name = str(run or f"{lane}-{Path(corpus).name}")  # papermill hands over 20240105 as a number
+    if Path(name).name != name or name in (".", "..") or not name.isprintable() or len(name) > 100:
+        raise CourseError(f"run: {name[:100]!r} is no name for a folder. Use letters, digits, '-' and '_'.")
     return runs_folder() / name
 
 
@@ -73,7 +82,7 @@ def made_by(used: Recipe, corpus: Corpus, started: float, *runs: Path) -> None:
     print(f"corpus  : {corpus.label}, {len(corpus):,} clips, {corpus.source}")
     print(f"time    : {time.perf_counter() - started:.0f} s for this notebook")
     for folder in runs:
-        made = read_json(folder / RUN)
+        made = read_json(folder / RUN, "seconds", "device", "precision", "weights", "recipe", "warning")
         print(
             f"training: {made['seconds']:.0f} s on {made['device']} ({made['precision']}), split {made['recipe']['split']}, "
             f"weights {made['weights']}"

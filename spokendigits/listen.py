@@ -1,29 +1,17 @@
-"""Players for a notebook: short, labelled, their bytes stored once; and cards that show a clip beside its player.
+"""Players for a notebook: short, labelled, their bytes stored once. Chapters 1, 2 and 4 to 7 play clips.
 
-Chapters 1, 2 and 4 to 7 play clips, chapter 5 shows cards. How they look is in listen.html, beside this file.
+How they look, and the cards of `topics.cards`, is in listen.html, beside this file.
 """
-
-from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import soundfile
 from IPython.display import HTML
 from jinja2 import Environment, FileSystemLoader
-from PIL import Image
-
-from spokendigits.corpora.corpus import PROBABILITIES, Corpus
-
-if TYPE_CHECKING:  # whoever only plays sounds need not wait for PyTorch
-    from spokendigits.classifier import Classifier
-    from spokendigits.clips import Clips
 
 PAGE = Environment(
     loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -37,83 +25,19 @@ def player(audio: np.ndarray, sample_rate: int, label: str) -> HTML:
 
 def players(clips: Iterable[tuple[np.ndarray, str]], sample_rate: int) -> HTML:
     """Labelled players side by side, for (waveform [n], label) pairs."""
-    return _page("players", [{"label": label, "sound": _flac(audio, sample_rate)} for audio, label in clips])
+    return page("players", [{"label": label, "sound": flac(audio, sample_rate)} for audio, label in clips])
 
 
-def error_cards(
-    classifier: Classifier,
-    clips: Clips,
-    corpus: Corpus,
-    table: pd.DataFrame,
-    neighbours: np.ndarray | None = None,
-    distances: np.ndarray | None = None,
-) -> HTML:
-    """A card for each row of a predictions table: player, log-mel picture, the ten probabilities, its neighbours.
-
-    neighbours: rows of the corpus [len(table), k], such as `split.train[places]` with `places` of `topics.explain.nearest`, which
-    also gives `distances`. In the fast recipe a clip costs about 13 KB of the page for FSDD and 26 KB for
-    synthetic speech.
-    """
-    cards = []
-    for place, (_, row) in enumerate(table.iterrows()):
-        said, read = row["digit"], row["predicted"]
-        near = []
-        for k, other in enumerate(() if neighbours is None else neighbours[place]):
-            note = "" if distances is None else f", distance {distances[place][k]:.2f}"
-            near.append(_clip(classifier, clips, corpus, other, f"{corpus.table['digit'].iloc[other]}", note))
-        clip = _clip(classifier, clips, corpus, row["clip"], f"said {said}, read as {read}")
-        cards.append({"clip": clip, "said": said, "read": read, "chances": list(row[PROBABILITIES]), "near": near})
-    return _page("cards", cards)
-
-
-def confusion_clips(classifier: Classifier, clips: Clips, corpus: Corpus, table: pd.DataFrame, most: int = 3) -> HTML:
-    """The confusion matrix of a predictions table; below each row, its kinds of mistakes open into their clips.
-
-    Each kind shows its clips with the largest loss, `most` at most, with the bytes that `error_cards` says.
-    """
-    from spokendigits.evaluation import confusions, mistakes  # which import PyTorch
-
-    rows = [{"counts": counts, "kinds": []} for counts in confusions(table).to_numpy()]
-    for (said, read), alike in mistakes(table).groupby(["digit", "predicted"]):
-        shown = []
-        for _, row in alike.head(most).iterrows():
-            words, note = f"said {said}, read as {read}", f", probability {row[f'p{read}']:.2f}"
-            shown.append(_clip(classifier, clips, corpus, row["clip"], words, note))
-        rows[said]["kinds"].append({"read": read, "count": len(alike), "clips": shown})
-    return _page("matrix", rows, most)
-
-
-def _page(macro: str, *content) -> HTML:
+def page(macro: str, *content) -> HTML:
+    """What a macro of listen.html makes of its content."""
     body = getattr(PAGE.get_template("listen.html").module, macro)(*content)
     return HTML(f'<div class="players">{body}</div>')  # the class that the book's style gives its colours to
 
 
-def _clip(classifier: Classifier, clips: Clips, corpus: Corpus, row: int, words: str, note: str = "") -> dict[str, str]:
-    """What the page says, shows and plays of one clip; its label is `words` and the speaker."""
-    label = f"{words}, speaker {corpus.table['speaker'].iloc[row]}{', synthetic' if corpus.synthetic else ''}"
-    sound = _flac(clips.waveform(row), clips.sample_rate)
-    return {"label": label, "note": note, "sound": sound, "picture": _png(classifier, clips, row)}
-
-
-def _flac(audio: np.ndarray, sample_rate: int) -> str:
+def flac(audio: np.ndarray, sample_rate: int) -> str:
     """Base64. Without loss, as WAV is, in a third to two thirds of its bytes; browsers have played it since 2017."""
     file = io.BytesIO()
     # Padding is silence that would only cost bytes.
     audio = np.trim_zeros(audio, "b") if audio.any() else audio[:1]
     soundfile.write(file, audio, sample_rate, format="FLAC", subtype="PCM_16")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def _png(classifier: Classifier, clips: Clips, row: int) -> str:
-    """A clip's log-mel picture as a PNG of one pixel a value, in the colours of the course's figures, as base64."""
-    import torch
-
-    device = next(classifier.parameters()).device
-    with torch.inference_mode():
-        mel = classifier.frontend(torch.from_numpy(clips.read(np.array([row]))).to(device))[0, 0].cpu().numpy()
-    shades = (255 * (mel - mel.min()) / max(np.ptp(mel), 1e-9)).round().astype(np.uint8)
-    image = Image.fromarray(shades[::-1])
-    image.putpalette((mpl.colormaps["magma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8).tobytes())
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()

@@ -1,13 +1,14 @@
 """What a training keeps in its folder: claim, checkpoint, curves, and what made them. Chapter 3.
 
 recipe.yaml and run.json (what made it) from the start; after each whole epoch the folder `checkpoint`, from which a stopped
-training goes on, and model.safetensors and predictions.csv, if it is the one to keep; at the end steps.csv, history.csv
-and metrics.json.
+training goes on, and model.safetensors and predictions.csv, if it is the one to keep; at the end steps.csv (step, epoch,
+learning_rate, loss), history.csv (a row an epoch) and metrics.json (of the kept model), both on the validation part.
 """
 
+import contextlib
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 
-from spokendigits.classifier import RANDOM_WEIGHTS, Classifier, backbone_weights, read_weights
+from spokendigits.classifier import RANDOM_WEIGHTS, Classifier, backbone_weights, first_line, read_weights
 from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError, check_names
@@ -39,7 +41,7 @@ def trainings(folder: Path) -> list[Path]:
 
 def finished(folder: Path) -> bool:
     """Whether `folder` holds a run that trained to its end."""
-    return (folder / RUN).is_file() and "seconds" in read_json(folder / RUN)
+    return (folder / RUN).is_file() and "seconds" in read_json(folder / RUN, "recipe", "clips")
 
 
 def read_table(folder: Path, name: str = PREDICTIONS) -> pd.DataFrame:
@@ -63,7 +65,7 @@ def claim(
     taught_by = None if teacher is None else f"{teacher.recipe.backbone} {teacher.digest()[:12]}"
     way_out = "Choose another name for this run, or delete that folder."
     if (folder / RUN).is_file():
-        held = read_json(folder / RUN)
+        held = read_json(folder / RUN, "recipe", "clips")
         before = Recipe(**held["recipe"]).to_dict()
         differ = [
             f"{name}: {before[name]} there, {value} here"
@@ -83,6 +85,19 @@ def claim(
         made = {"recipe": recipe.to_dict(), "clips": clips.folder.name, "labels": labels, "teacher": taught_by}
         write_json(folder / RUN, made)
         recipe.to_yaml(folder / "recipe.yaml")
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, *experiment) -> Iterator[None]:
+    """`claim`, taken back when no whole epoch comes of it: a mistake, or Ctrl-C, does not use a name up."""
+    new = not (folder / RUN).is_file()
+    claim(folder, *experiment)
+    try:
+        yield
+    except BaseException:
+        if new and not (folder / CHECKPOINT).is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -105,10 +120,13 @@ def resume(folder: Path, classifier: Classifier, optimizer: torch.optim.Optimize
     held = folder / CHECKPOINT
     if not held.is_dir():
         return {"steps": [], "history": [], "kept": None}
-    state = read_json(held / "state.json")
-    classifier.backbone.load_state_dict(backbone_weights(read_weights(held / MODEL)[0]))
+    state = read_json(held / "state.json", "steps", "history", "kept", "weights")
     classifier.weights = state.pop("weights")
-    optimizer.load_state_dict(torch.load(held / "optimizer.pt", weights_only=True))
+    try:
+        classifier.backbone.load_state_dict(backbone_weights(read_weights(held / MODEL)[0]))
+        optimizer.load_state_dict(torch.load(held / "optimizer.pt", weights_only=True))
+    except Exception as error:  # torch says in many ways that a file is damaged
+        raise CourseError(f"{held}: damaged ({first_line(error)}). Delete it; the training then begins anew.") from None
     return state
 
 
@@ -122,14 +140,19 @@ def keep_epoch(
 ) -> None:
     """Keeps the model if it is the one that the recipe's `checkpoint` wants, and all that is needed to go on from here."""
     recipe = classifier.recipe
-    if recipe.checkpoint == "last" or state["kept"] is None or better(scores, state["kept"], recipe.metric):
-        state["kept"] = scores
-        classifier.save(folder / MODEL)
-        write_table(table, folder / PREDICTIONS)
-    with atomic_folder(folder / CHECKPOINT) as temporary:
-        classifier.save(temporary / MODEL)
-        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-        write_json(temporary / "state.json", {**state, "weights": classifier.weights})
+    try:
+        if recipe.checkpoint == "last" or state["kept"] is None or better(scores, state["kept"], recipe.metric):
+            state["kept"] = scores
+            classifier.save(folder / MODEL)
+            write_table(table, folder / PREDICTIONS)
+        with atomic_folder(folder / CHECKPOINT) as temporary:
+            classifier.save(temporary / MODEL)
+            torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+            write_json(temporary / "state.json", {**state, "weights": classifier.weights})
+    except (OSError, RuntimeError, SafetensorError) as error:  # each library has its own word for a full disk
+        raise CourseError(
+            f"{folder}: could not be written ({first_line(error)}). Make room, and the same command goes on."
+        ) from None
 
 
 def better(scores: dict[str, float], others: dict[str, float], metric: str) -> bool:
@@ -163,5 +186,5 @@ def finish(folder: Path, corpus: Corpus, split: Split, classifier: Classifier, s
         "versions": versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(folder / RUN, read_json(folder / RUN) | facts)
+    write_json(folder / RUN, read_json(folder / RUN, "recipe") | facts)
     shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast
+from accelerate.utils import GradientAccumulationPlugin, broadcast
 from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
 from tqdm import tqdm
@@ -126,9 +126,7 @@ def train(
 ) -> Classifier:
     """Trains a classifier and leaves its files in `folder`; goes on from the last whole epoch if it was stopped.
 
-    Files: recipe.yaml, run.json (what made it), steps.csv (step, epoch, learning_rate, loss), history.csv (one row an
-    epoch, measured on the validation part), model.safetensors, predictions.csv and metrics.json (the kept model's, on the
-    validation part). Returns the classifier that the recipe's `checkpoint` keeps.
+    Files: those that `runs` lists. Returns the classifier that the recipe's `checkpoint` keeps.
 
     Under `accelerate launch` every process takes an equal share of each batch, so that batch size and learning rate
     mean what the recipe says. `trackers` are names out of `runs.TRACKERS`. `find_batch_size` lets a GPU that is too small
@@ -140,15 +138,18 @@ def train(
     here = processes()
     check_sizes(recipe, corpus, split, here.num_processes)
     runs.check_trackers(trackers)
-    if here.is_main_process:
-        runs.claim(folder, recipe, corpus, clips, split, teacher)
     at_once = largest_batch(recipe) if find_batch_size else recipe.batch_size
     AcceleratorState._reset_state()  # it is shared by a whole process, and would refuse a second run's other precision
+    # The recipe alone says how gradients are added up, not `accelerate config`; nor is anything compiled.
+    options = {"log_with": list(trackers) or None, "project_dir": folder, "dynamo_backend": "no"}
+    plain = GradientAccumulationPlugin(num_steps=1)
     accelerator = Accelerator(
-        mixed_precision=precision(recipe, here.device), log_with=list(trackers) or None, project_dir=folder
+        mixed_precision=precision(recipe, here.device), gradient_accumulation_plugin=plain, **options
     )
     try:
-        _loop(Learner(recipe, accelerator, at_once, teacher), corpus, clips, split, folder, progress)
+        learner = Learner(recipe, accelerator, at_once, teacher)
+        with runs.claimed(folder, recipe, corpus, clips, split, teacher) if here.is_main_process else nullcontext():
+            _loop(learner, corpus, clips, split, folder, progress)
     except RuntimeError as error:
         if not should_reduce_batch_size(error):
             raise

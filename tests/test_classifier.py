@@ -105,6 +105,12 @@ def test_a_backbone_that_timm_does_not_know(backbone, weights, recipe):
         Classifier(recipe.but(backbone=backbone))  # as a model that was saved with another timm
 
 
+@pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_a_backbone_for_pictures_of_one_size(backbone, recipe):
+    with pytest.raises(CourseError, match=rf"{backbone} reads no pictures of 32 x 44 .*Choose another backbone"):
+        create(recipe.but(backbone=backbone))
+
+
 def test_a_backbone_whose_weights_nobody_publishes(recipe, monkeypatch):
     monkeypatch.setattr("spokendigits.classifier._announce_random_weights", lambda: None)  # once a process
     recipe = recipe.but(backbone="lcnet_035")
@@ -126,21 +132,25 @@ class Hub(BaseHTTPRequestHandler):
     """Enough of the Hugging Face hub's protocol to download one file."""
 
     requests: list[str] = []
-    data = b""
+    data, busy = b"", False
 
     def reply(self, body: bool):
         self.requests.append(f"{self.command} {self.path}")
-        if self.path != f"/timm/{SMALLEST}/resolve/main/model.safetensors":
+        if self.busy:
+            self.send_response(429)
+            self.send_header("Retry-After", "300")
+            self.send_header("RateLimit", '"api";r=0;t=300')
+            self.end_headers()
+        elif self.path != f"/timm/{SMALLEST}/resolve/main/model.safetensors":
             self.send_response(404)
             self.end_headers()
-            return
-        self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha256(self.data).hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", str(len(self.data)))
-        self.end_headers()
-        if body:
-            self.wfile.write(self.data)
+        else:
+            self.send_response(200)
+            self.send_header("ETag", f'"{hashlib.sha256(self.data).hexdigest()}"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+            self.send_header("Content-Length", str(len(self.data)))
+            self.end_headers()
+            self.wfile.write(self.data if body else b"")
 
     def do_HEAD(self):
         self.reply(False)
@@ -163,8 +173,8 @@ def test_imagenet_weights_from_a_hub_from_its_cache_and_not_at_all(recipe, tmp_p
     endpoint, cache = f"http://127.0.0.1:{server.server_port}", tmp_path / "cache"
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for place in ("huggingface_hub.constants", "spokendigits.classifier"):
-        monkeypatch.setattr(f"{place}.ENDPOINT", endpoint)
         monkeypatch.setattr(f"{place}.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
     template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
@@ -175,6 +185,12 @@ def test_imagenet_weights_from_a_hub_from_its_cache_and_not_at_all(recipe, tmp_p
         return classifier.backbone.conv1[0].weight
 
     expected = photo.conv1[0].weight.sum(dim=1, keepdim=True)
+    monkeypatch.setattr(Hub, "busy", True)
+    with pytest.raises(CourseError, match="429"):
+        create(recipe.but(weights="imagenet"))
+    heads = [request for request in Hub.requests if request.startswith("HEAD")]
+    assert len(heads) == 1, "asked once: its client would wait for minutes"
+    monkeypatch.setattr(Hub, "busy", False)
     assert torch.allclose(first_layer("auto"), expected), "three channels become one"
     server.shutdown()
     server.server_close()
@@ -187,7 +203,10 @@ def test_imagenet_weights_from_a_hub_from_its_cache_and_not_at_all(recipe, tmp_p
     with pytest.raises(CourseError, match="SHA-256"):
         first_layer("imagenet")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "none"))
-    with pytest.raises(CourseError, match="could not be had"):
-        first_layer("imagenet")
+    monkeypatch.delenv("NO_PROXY")
+    for proxy in ("", "socks5://127.0.0.1:1", "socks://127.0.0.1:1", "http://127.0.0.1:1", "no proxy"):
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        with pytest.raises(CourseError, match="could not be had"):
+            first_layer("imagenet")
     assert create(recipe.but(backbone=SMALLEST, weights="auto")).weights == "none"
     assert "RANDOM weights" in capfd.readouterr().err, "random weights are announced"

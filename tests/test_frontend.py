@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from spokendigits.augmentation import Augment
 from spokendigits.clips import fit, read_audio
 from spokendigits.frontend import LogMel
 from spokendigits.recipe import Recipe
@@ -68,6 +69,19 @@ def test_filters_above_the_nyquist_frequency_are_empty(name, empty):
         warnings.simplefilter("error")
         bank = LogMel(SETTINGS[name]).filters
     assert int((bank.amax(dim=0) == 0).sum()) == empty
+
+
+def test_all_ways_to_a_picture_lead_to_the_same(monkeypatch):
+    """In parts, as a processor takes a batch, or whole, as a GPU does; and by way of an augmentation that changes nothing."""
+    time = torch.arange(SEED.samples) / SEED.sample_rate
+    rising = torch.sin(2 * torch.pi * (300 + 1500 * torch.arange(1, 6)[:, None] * time) * time) * (1 - time)
+    frontend, nothing = LogMel(SEED), Augment(SEED.but(augment="mask"))
+    nothing.parts = set()
+    expected = torch.from_numpy(np.stack([by_librosa(one.numpy(), SEED) for one in rising]))
+    for at_once in (1, 2, 99):
+        monkeypatch.setattr("spokendigits.frontend.AT_ONCE", at_once)
+        for augment in (None, nothing):
+            assert (frontend(rising, augment)[:, 0] - expected).abs().max() < TOLERANCE
 
 
 def test_int16_clips_and_floats_give_the_same_picture():

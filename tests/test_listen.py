@@ -19,6 +19,7 @@ from spokendigits.classifier import Classifier
 from spokendigits.clips import make_clips
 from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.evaluation import confusions, mistakes, predict
+from spokendigits.topics.cards import confusion_clips, error_cards
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_players_hold_their_sounds_and_silence_can_be_played():
 def test_a_card_shows_and_plays_its_own_clip_and_its_neighbours(world):
     worst, random = mistakes(world.table).head(5), np.random.default_rng(0)
     rows, far = random.integers(0, len(world.corpus), (len(worst), 3)), random.random((len(worst), 3))
-    page = listen.error_cards(world.classifier, world.clips, world.corpus, worst, rows, far).data
+    page = error_cards(world.classifier, world.clips, world.corpus, worst, rows, far).data
     assert len(page) < 1.5e6
     cards = plain(page).div.find_all("div", recursive=False)
     for card, (_, row), near, distances in zip(cards, worst.iterrows(), rows, far, strict=True):
@@ -100,10 +101,10 @@ def test_a_card_shows_and_plays_its_own_clip_and_its_neighbours(world):
 def test_synthetic_speech_says_so_names_are_escaped_and_without_mistakes_it_says_that(world):
     other = replace(world.corpus, table=world.corpus.table.assign(speaker='<b>"x'), synthetic=True)
     near = np.arange(4).reshape(2, 2)
-    sounds = plain(listen.error_cards(world.classifier, world.clips, other, world.table.head(2), near).data)("audio")
+    sounds = plain(error_cards(world.classifier, world.clips, other, world.table.head(2), near).data)("audio")
     assert len(sounds) == 6 and all(sound["aria-label"].endswith('speaker <b>"x, synthetic') for sound in sounds)
     none = np.empty((0, 3), int)
-    assert "No mistakes" in listen.error_cards(world.classifier, world.clips, other, world.table.head(0), none).data
+    assert "No mistakes" in error_cards(world.classifier, world.clips, other, world.table.head(0), none).data
 
 
 def test_the_matrix_opens_into_the_clips_of_its_cells(world):
@@ -111,7 +112,7 @@ def test_the_matrix_opens_into_the_clips_of_its_cells(world):
     table = world.table[world.table["digit"] != 5].copy()
     table.loc[table.index[table["digit"] == 2][:5], "predicted"] = 7
     counts = confusions(table)
-    soup = plain(listen.confusion_clips(world.classifier, world.clips, world.corpus, table, most=2).data)
+    soup = plain(confusion_clips(world.classifier, world.clips, world.corpus, table, most=2).data)
     rows = [row for row in soup.find_all("tr") if row.find("th", scope="row")]
     assert [[int(cell.get_text()) for cell in row.find_all("td")] for row in rows] == counts.to_numpy().tolist()
     kinds = [(said, read) for said in range(10) for read in range(10) if said != read and counts.loc[said, read]]
@@ -122,7 +123,7 @@ def test_the_matrix_opens_into_the_clips_of_its_cells(world):
         clips = mistakes(table).query("digit == @said and predicted == @read")["clip"][:2]
         assert all(plays(tag, world.clips.audio[clip]) for tag, clip in zip(opened("audio"), clips, strict=True))
     right = table.assign(predicted=table["digit"])
-    page = listen.confusion_clips(world.classifier, world.clips, world.corpus, right).data
+    page = confusion_clips(world.classifier, world.clips, world.corpus, right).data
     assert "<details" not in page
 
 

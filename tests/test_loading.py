@@ -1,15 +1,23 @@
-"""Batches on the way to the device, and the memory that they take."""
+"""What a training is fed, step by step; batches on the way to the device, and the memory that they take."""
 
+import itertools
+import math
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from spokendigits import training
+from spokendigits.classifier import create
 from spokendigits.clips import make_clips
+from spokendigits.frontend import LogMel
 from spokendigits.loading import Loader
-from spokendigits.training import batches
+from spokendigits.recipe import Recipe
+from spokendigits.splits import split
+from spokendigits.training import batches, learning_rate, mix
 
 
 @pytest.fixture
@@ -53,6 +61,64 @@ def test_batches_take_every_clip_once_in_an_order_of_their_own(recipe):
     assert all(map(np.array_equal, one, again)) and not np.array_equal(one[0], other[0])
     whole = batches(rows, recipe.but(drop_last=False), 0)
     assert len(whole[-1]) == 6 and np.array_equal(np.sort(np.concatenate(whole)), rows)
+
+
+@pytest.mark.parametrize("changes", [{}, {"augment": "band"}, {"mix_probability": 1.0}])
+def test_each_step_is_what_split_and_recipe_say(changes, tones, recipe, tmp_path, monkeypatch):
+    """Recorded where they arrive: the rows that are read, the pictures that the network sees, the rates of its steps."""
+    recipe, parts, rows, pictures, rates, read = recipe.but(**changes), split(tones, "speaker"), [], [], [], Loader.read
+
+    def watched(recipe):
+        classifier = create(recipe)
+        classifier.backbone.register_forward_pre_hook(
+            lambda backbone, given: pictures.append(given[0].clone()) if backbone.training else None
+        )
+        return classifier
+
+    monkeypatch.setattr(training, "create", watched)
+    monkeypatch.setattr(Loader, "read", lambda self, batch: rows.append(batch) or read(self, batch))
+    clips, hook = (
+        make_clips(tones, recipe, progress=False),
+        register_optimizer_step_pre_hook(lambda optimizer, *given: rates.append(optimizer.param_groups[0]["lr"])),
+    )
+    try:
+        training.train(recipe, tones, clips, parts, tmp_path / "run", progress=False)
+    finally:
+        hook.remove()
+    each = len(parts.train) // recipe.batch_size
+    epochs = [rows[: each + 1], rows[each + 1 :]]
+    for *learned, validated in epochs:
+        assert set(np.concatenate(learned)) <= set(parts.train), "learned from held-out clips"
+        assert len(learned) == each and len(set(np.concatenate(learned))) == each * recipe.batch_size, "none twice"
+        assert np.array_equal(validated, parts.validation)
+    assert not np.array_equal(epochs[0][0], epochs[1][0]), "each epoch in an order of its own"
+    fed, plain = epochs[0][:-1] + epochs[1][:-1], LogMel(recipe)
+    alike = [
+        torch.allclose(picture, plain(torch.from_numpy(clips.read(batch))), atol=0.1)
+        for picture, batch in zip(pictures, fed, strict=True)
+    ]
+    assert not any(alike) if changes else all(alike), "augmented and mixed as the recipe says, and no more"
+    assert rates == [learning_rate(step, 2 * each, recipe) for step in range(2 * each)]
+    kept = (tmp_path / "run" / "steps.csv").read_text().splitlines()[1:]
+    assert [float(line.split(",")[2]) for line in kept] == pytest.approx(rates)
+
+
+def test_the_cosine_starts_at_the_top_and_ends_at_zero():
+    recipe = Recipe()
+    rates = [learning_rate(step, 100, recipe) for step in range(101)]
+    assert rates[0] == 0.001 and rates[100] == pytest.approx(0) and all(a > b for a, b in itertools.pairwise(rates))
+    assert rates == pytest.approx([0.0005 * (1 + math.cos(math.pi * step / 100)) for step in range(101)])
+    warm = [learning_rate(step, 100, recipe.but(warmup_epochs=1.0)) for step in range(100)]
+    assert warm[0] == pytest.approx(0.001 / 20) and warm[19] == warm[20] == 0.001 and warm[-1] < 1e-5
+
+
+def test_mixed_clips_and_their_targets_keep_their_scale():
+    audio, target = torch.randint(-32_768, 32_767, (4, 50), dtype=torch.int16), torch.eye(10)[[1, 2, 3, 4]]
+    mixed, mixed_target = mix(audio, target, Recipe().but(mix_probability=1.0), np.random.default_rng(0))
+    # Each clip has a digit of its own, so its target says how much of which clip is in it.
+    assert torch.allclose(mixed, mixed_target[:, 1:5] @ (audio.float() / 32_768), atol=1e-6)
+    assert torch.allclose(mixed_target.sum(dim=1), torch.ones(4)) and ((mixed_target > 0).sum(dim=1) <= 2).all()
+    assert ((mixed_target > 0).sum(dim=1) == 2).any()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's own count of a process's memory")

@@ -1,5 +1,8 @@
 """Recipes: the seed's settings, presets, YAML in and out, and mistakes named."""
 
+import os
+import re
+
 import pytest
 import yaml
 
@@ -39,7 +42,7 @@ def test_the_fast_preset_wastes_no_mel_bin():
 def test_yaml_and_back(preset, tmp_path):
     recipe = Recipe.preset(preset).but(takes=7, seed=3, split="speaker")
     recipe.to_yaml(tmp_path / "recipe.yaml")
-    assert Recipe.from_yaml(tmp_path / "recipe.yaml") == recipe
+    assert product_yaml.read_recipe(tmp_path / "recipe.yaml")[0] == recipe
     assert set(yaml.safe_load((tmp_path / "recipe.yaml").read_text())) == set(Recipe.model_fields)
 
 
@@ -76,8 +79,25 @@ def test_the_products_settings_are_really_read(tmp_path):
         ({"takes": 0}, "greater than or equal to 1"),
         ({"f_max": 20.0}, "above f_min"),
         ({"mixed_precision": 1}, "valid boolean"),
-        ({"mix_concentration": 0.0}, "greater than 0"),
-        ({"mix_probability": 1.5}, "less than or equal to 1"),
+        ({"mix_concentration": 0.0}, "greater than or equal to 0.01"),
+        ({"mix_probability": 5}, "less than or equal to 1"),
+        ({"mix_concentration": -1}, "greater than or equal to 0.01"),
+        ({"dropout": 2.0}, "less than 1"),
+        ({"sample_rate": 10**9}, "less than or equal to 192000"),
+        ({"sample_rate": 1}, "greater than or equal to 1000"),
+        ({"seconds": 1e9}, "less than or equal to 60"),
+        ({"seconds": float("inf")}, "finite"),
+        ({"top_db": float("inf")}, "finite"),
+        ({"n_mels": 10**9}, "less than or equal to 1024"),
+        ({"window": 1, "hop": 1}, "greater than or equal to 16"),
+        ({"window": 30_000}, "hop 512, window 30000, clip 22050"),
+        ({"hop": 4096}, "hop 4096, window 2048, clip 22050"),
+        ({"hop": 1}, "128 x 22051 is too large"),
+        ({"f_min": 11_025.0}, "half of sample_rate"),
+        ({"seed": 2**62}, "less than or equal to 4294967295"),
+        ({"takes": 10**23}, "less than or equal to 1000000"),
+        ({"folds": 1, "fold": 0}, "greater than or equal to 2"),
+        ({"corpus": ["x" * 999] * 999}, "valid string"),
         ({"warmup_epochs": 6.0}, "warm-up of 6.0 of 5 epochs"),
         ({"seconds": 1e-6}, "1e-06 seconds"),
     ],
@@ -85,24 +105,70 @@ def test_the_products_settings_are_really_read(tmp_path):
 def test_a_mistake_is_one_line_that_says_what_is_wrong(changes, words):
     with pytest.raises(CourseError) as caught:
         Recipe().but(**changes)
-    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert words in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 600
 
 
-@pytest.mark.parametrize("text", ["[1, 2", "just a word", ""])
-def test_a_file_that_is_no_recipe(text, tmp_path):
+LAUGHS = "corpus: [" + ", ".join(f"&a{n} [{', '.join([f'*a{n - 1}' if n else 'ha'] * 9)}]" for n in range(12)) + "]"
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[1, 2", "not readable as YAML"),
+        ("just a word", "one 'name: value' a line"),
+        ("", "one 'name: value' a line"),
+        ("3: 4", "one 'name: value' a line"),
+        ("epochs: 3\nepochs: 4", "epochs is given twice"),
+        (LAUGHS, "alias"),
+        ("corpus: " + "[" * 5000 + "]" * 5000, "recursion"),
+        ("epochs: 2001-99-99", "month"),
+        ("corpus: " + "x" * 10**6, "too large"),
+    ],
+    ids=range(9),
+)
+def test_a_file_that_is_no_recipe(text, words, tmp_path):
     (tmp_path / "recipe.yaml").write_text(text)
-    with pytest.raises(CourseError, match=r"recipe\.yaml"):
-        Recipe.from_yaml(tmp_path / "recipe.yaml")
+    with pytest.raises(CourseError, match=rf"recipe\.yaml: .*{words}"):
+        product_yaml.read_recipe(tmp_path / "recipe.yaml")
 
 
 def test_a_missing_file_and_a_product_setting_out_of_reach(tmp_path):
     with pytest.raises(CourseError, match="no such file"):
-        Recipe.from_yaml(tmp_path / "nothing.yaml")
-    with pytest.raises(CourseError, match="directory"):
-        Recipe.from_yaml(tmp_path)
-    (tmp_path / "small.yaml").write_text("learning_rate: 1e-3\nf_min: 5E+1\n")
-    recipe = Recipe.from_yaml(tmp_path / "small.yaml")
+        product_yaml.read_recipe(tmp_path / "nothing.yaml")[0]
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for place in (tmp_path, tmp_path / "pipe.yaml"):
+        with pytest.raises(CourseError, match="directory, a pipe"):
+            product_yaml.read_recipe(place)[0]
+    (tmp_path / "small.yaml").write_text("learning_rate: 1e-3\nf_min: .5E+2\n")
+    recipe = product_yaml.read_recipe(tmp_path / "small.yaml")[0]
     assert (recipe.learning_rate, recipe.f_min) == (0.001, 50.0)
-    (tmp_path / "cfg.yaml").write_text(PRODUCT.replace("optimizer: AdamW", "optimizer: RangerQH"))
-    with pytest.raises(CourseError, match="RangerQH"):
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("optimizer: AdamW", "optimizer: RangerQH", "RangerQH"),
+        ("drop_last_batch: true", "drop_last_batch: 'maybe'", "maybe"),
+        ("epochs: 5", "epochs: 5.5", "5.5"),
+        ("epochs: 5", "epochs: true", "True"),
+        ("seed: -1", "seed: .inf", "inf"),
+        ("folds: ['4']", "folds: []", "folds"),
+    ],
+)
+def test_a_setting_of_the_product_that_is_out_of_reach(before, after, words, tmp_path):
+    (tmp_path / "cfg.yaml").write_text(PRODUCT.replace(before, after))
+    with pytest.raises(CourseError, match=r"which this course cannot follow") as caught:
         product_yaml.read_recipe(tmp_path / "cfg.yaml")
+    assert words in str(caught.value)
+
+
+def test_the_products_false_is_false_as_text_too_and_what_is_empty_is_left_out(tmp_path):
+    changed = PRODUCT.replace("mixed_precision_training: true", "mixed_precision_training: 'False'")
+    (tmp_path / "cfg.yaml").write_text(re.sub("augmentation: {.*?}", "augmentation: null", changed))
+    recipe, _ = product_yaml.read_recipe(tmp_path / "cfg.yaml")
+    assert not recipe.mixed_precision and recipe.mix_probability == 0
+
+
+def test_presets_by_name():
+    assert product_yaml.read_recipe("own") == (Recipe.preset("own"), {}) and Recipe.preset("own").augment == "all"

@@ -1,8 +1,10 @@
 """The command `spokendigits`."""
 
 import argparse
+import contextlib
 import errno
 import os
+import signal
 import sys
 import tomllib
 from pathlib import Path
@@ -35,9 +37,14 @@ def fetch(options) -> int:
 
 
 def run(options) -> int:
+    from spokendigits import corpora, lanes
     from spokendigits.publish import runner
 
-    folder = runner.run(options.corpus, options.lane, options.name)
+    settings = dict(map(setting, options.set))
+    if options.corpus not in corpora.NAMES:
+        corpora.check_name(options.corpus)
+    announce(lanes.recipe(options.lane, options.corpus).but(**settings))
+    folder = runner.run(options.corpus, options.lane, options.name, settings=settings)
     if options.book:
         from spokendigits.publish import say_a_digit
         from spokendigits.publish.book import build_run
@@ -64,8 +71,7 @@ def train(options) -> int:
         recipe = lanes.recipe(options.lane, options.corpus or "synthetic")
     given = {name: value for name in ("corpus", "split") if (value := getattr(options, name))}
     recipe = recipe.but(**given).but(**dict(map(setting, options.set)))
-    if options.name in ("", "..") or Path(options.name).name != options.name:
-        raise CourseError(f"--name {options.name!r} is no name for a folder.")
+    lanes.run_folder(options.name or ".", "", "")  # a name that is none is refused before anything is made
     world = processes()  # one, or one of those of `accelerate launch`
     first = world.is_main_process
     for name, value in unused.items() if first else ():
@@ -74,6 +80,8 @@ def train(options) -> int:
     with world.local_main_process_first():
         corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes, progress=first)
         clips = make_clips(corpus, recipe, progress=first)
+    if first:
+        advise(recipe, corpus, clips.lengths / recipe.sample_rate)
     how = {"trackers": options.tracker, "find_batch_size": options.find_batch_size}
     own = {"one_speaker": len(corpus.speakers), "published": 1 if corpus.name == "fsdd" else len(AUDIOMNIST_GROUPS)}
     for fold in range(own.get(recipe.split, recipe.folds)) if options.all_folds else [recipe.fold]:
@@ -87,11 +95,46 @@ def train(options) -> int:
     return 0
 
 
+def announce(recipe) -> None:
+    """Says how long the notebooks take, as measured on two processor cores, and what a setting could mend."""
+    import soundfile
+
+    from spokendigits import corpora, lanes
+    from spokendigits.files import find_data
+    from spokendigits.recipe import Recipe
+
+    clips = (recipe.speakers or 60) * (recipe.takes or 50) * 10  # of a corpus that is not here yet
+    if root := find_data(recipe.corpus) if recipe.corpus in corpora.NAMES else recipe.corpus:
+        corpus = corpora.read(recipe.corpus, root).part(recipe.speakers, recipe.takes)
+        clips = len(corpus)
+        with contextlib.suppress(RuntimeError, OSError):  # notebook 1 says which files cannot be read
+            some = range(0, clips, max(1, clips // 500))
+            advise(recipe, corpus, [soundfile.info(corpus.file(row)).duration for row in some])
+    measured, usual = lanes.stored("fast")["course"]["seconds"], Recipe.preset("fast")
+    share = clips * recipe.epochs / (usual.speakers * usual.takes * 10 * usual.epochs)
+    minutes = sum(measured.values()) * (0.2 + 0.8 * share) / 60  # a fifth does not depend on the clips
+    print(f"{clips:,} clips: about {minutes:,.0f} minutes on two processor cores", flush=True)
+
+
+def advise(recipe, corpus, seconds) -> None:
+    """Names the setting that helps where clips cut recordings, which last so many `seconds` each, or there are few of them."""
+    import numpy as np
+
+    from spokendigits import corpora
+
+    if (longer := np.mean(np.array(seconds) > recipe.seconds)) > 0.05:
+        enough = np.ceil(10 * np.quantile(seconds, 0.95)) / 10
+        what = f"{longer:.1%} of the recordings are longer than a clip, and only their loudest {recipe.seconds:g} s are kept."
+        print(f"note: {what} To keep more: --set seconds={enough:g}", file=sys.stderr)
+    if recipe.corpus not in corpora.NAMES and len(corpus) < 3_000 and recipe.augment == "none":
+        print("note: from so few clips augmentation learns more: spokendigits train --recipe own", file=sys.stderr)
+
+
 def setting(text: str) -> tuple[str, object]:
     """A recipe's setting given as NAME=VALUE, the value read as in a recipe's YAML."""
     import yaml
 
-    from spokendigits.recipe import parse
+    from spokendigits.app.product_yaml import parse
 
     name, equals, value = text.partition("=")
     if not equals:
@@ -163,8 +206,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command. Returns 0 when all went well, 1 when something was found, 2 for a mistake, 130 for Ctrl-C."""
+    """Runs one command. Returns 0 when all went well, 1 when something was found, 2 for a mistake, 130 when stopped."""
     options = parser().parse_args(arguments)
+    if arguments is None:  # a program of its own: who ends it politely, as Docker and hubs do, gets what Ctrl-C gets
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return options.function(options)
     except CourseError as error:
@@ -185,10 +230,13 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        disk = error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
+        if not disk and error.errno not in (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
             raise
-        way_out = "Free some space or set SPOKENDIGITS_HOME to another folder."
-        return _mistake(f"{error.filename or 'disk'}: {error.strerror}. {way_out}")
+        way_out = "Free some space or set SPOKENDIGITS_HOME to another folder." if disk else "Give another name."
+        return _mistake(f"{str(error.filename or 'disk')[:200]}: {error.strerror}. {way_out}")
+    except UnicodeEncodeError as error:
+        return _mistake(f"{error.object[:200]!a} is no UTF-8. Rename it.")
 
 
 def _mistake(what: object) -> int:

@@ -73,8 +73,11 @@ def report(names: list[str], picture: Path | str | None = None) -> str:
     if not curves:
         raise CourseError(f"compare: no epoch is done yet in {', '.join(run.name for run in runs)}. Let one end first.")
     shown = draw_curves(curves, " and ".join(labels.values()))._repr_mimebundle_()
-    with atomic_file(picture) as temporary:
-        temporary.write_bytes(shown["image/png"])
+    try:
+        with atomic_file(picture) as temporary:
+            temporary.write_bytes(shown["image/png"])
+    except OSError as error:
+        raise CourseError(f"compare: {picture} cannot be written ({error.strerror}). Give --figure another.") from None
     facts = made_by(runs)
     apart = differ(facts)
     same = [f"{name} {row.dropna().iloc[0]}" for name, row in facts[~apart].iterrows() if name in FACTS and row.any()]

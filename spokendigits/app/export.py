@@ -20,7 +20,7 @@ from spokendigits.files import atomic_folder, find_data, read_json, runs_folder,
 from spokendigits.lanes import MODEL
 from spokendigits.publish import card
 from spokendigits.recipe import Recipe
-from spokendigits.runs import trainings
+from spokendigits.runs import finished, trainings
 from spokendigits.splits import split
 from spokendigits.topics.onnx_writer import FILES, LABELS, write_onnx
 
@@ -53,6 +53,7 @@ def write(
     path, out = find_model(model), Path(out).resolve()
     if foreign := _foreign(out):
         raise CourseError(f"{foreign} is no part of an export, and would be lost. Choose another folder.")
+    finished(path.parent)  # a record that cannot be read is said now
     classifier, digest = Classifier.load(path), sha256(path)
     clips = calibration_clips(classifier.recipe, calibration) if "int8" in formats else None
     with atomic_folder(out) as folder:
@@ -81,7 +82,7 @@ def write(
 def sizes(folder: Path | str) -> dict[str, int]:
     """Bytes of each file that `write` wrote into a folder, those of a folder in it summed, by name."""
     total = Counter()
-    for name, facts in read_json(Path(folder) / RECORD)["files"].items():
+    for name, facts in read_json(Path(folder) / RECORD, "files")["files"].items():
         total[name.split("/")[0]] += facts["bytes"]
     return dict(total)
 
@@ -91,7 +92,7 @@ def _foreign(out: Path) -> Path | None:
     if not out.is_dir():
         return out if out.exists() else None
     record = out / RECORD
-    known = {RECORD, *(read_json(record)["files"] if record.is_file() else ())}
+    known = {RECORD, *(read_json(record, "files")["files"] if record.is_file() else ())}
     there = (path for path in out.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return next((path for path in there if path.relative_to(out).as_posix() not in known), None)
 

@@ -1,6 +1,7 @@
 """Runs the notebooks in order with papermill (`spokendigits run`)."""
 
 import hashlib
+import json
 import os
 import re
 import tempfile
@@ -36,12 +37,20 @@ def notebooks(folder: Path, listed: list[str] | None = None) -> list[Path]:
     return paths
 
 
-def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: Path | None = None) -> Path:
+def run(
+    corpus: str = "synthetic",
+    lane: str = "fast",
+    name: str = "",
+    source: Path | None = None,
+    settings: dict | None = None,
+) -> Path:
     """Executes all notebooks in order into `runs/<name>/notebooks` and returns `runs/<name>`.
 
-    Nothing starts before all names are checked. Notebooks that were done, and have not changed since, are not run again,
-    so the same command continues after a failure. Raises CourseError that shows the failing cell.
+    settings: what all recipes have otherwise. Nothing starts before all names are checked. Notebooks that were done, and
+    have not changed since, are not run again, so the same command continues after a failure. Raises CourseError that
+    shows the failing cell.
     """
+    os.environ[lanes.SETTINGS] = json.dumps(settings or {}, default=str)  # kernels inherit it
     lanes.recipe(lane, corpus)
     if corpus not in corpora.NAMES:  # a folder, which the notebooks would look for beside themselves
         corpora.check_name(corpus)
@@ -53,7 +62,7 @@ def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: P
     parameters = {key: value for key, value in given.items() if value != DEFAULTS[key]}
     for path in paths:
         check_parameters(path, parameters)
-    state = state_of(folder, given)
+    state = state_of(folder, given | ({"set": settings} if settings else {}))
     for number, path in enumerate(paths, 1):
         digest = hashlib.sha256(path.read_bytes() + spokendigits.__version__.encode()).hexdigest()
         target = folder / "notebooks" / path.name
@@ -77,7 +86,7 @@ def run(corpus: str = "synthetic", lane: str = "fast", name: str = "", source: P
 def state_of(folder: Path, parameters: dict) -> dict:
     """The state kept in a run's folder, new or from before; CourseError if the folder is something else's."""
     if (folder / STATE).is_file():
-        state = read_json(folder / STATE)
+        state = read_json(folder / STATE, "parameters", "done", "seconds")
         if state["parameters"] != parameters:
             raise CourseError(
                 f"{folder} holds a run with {state['parameters']}, not {parameters}. Choose another --name, or delete that folder."

@@ -217,6 +217,11 @@ def test_six_runs_fit_a_terminal_and_a_figure_where_it_is_asked_for(written, tmp
     assert (tmp_path / "new" / "mine.png").stat().st_size > 10_000 and not (runs_folder() / "compare.png").exists()
     with pytest.raises(CourseError, match=r"mine\.pdf is no name for a PNG"):
         report(names, tmp_path / "mine.pdf")
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    for place in ("file/mine.png", "folder.png", f"{'x' * 300}.png"):
+        with pytest.raises(CourseError, match=r"\.png cannot be written \(.+\)\. Give --figure another"):
+            report(names, tmp_path / place)
 
 
 def curves_of(**roc_auc):

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 import spokendigits
-from spokendigits.app import cli, export
+from spokendigits.app import cli, export, product_yaml
 from spokendigits.classifier import Classifier
 from spokendigits.clips import fit, read_audio
 from spokendigits.convolution import MatrixConv2d, faster
@@ -157,7 +157,10 @@ def test_the_command_writes_everything_and_says_so(trained, exported):
     assert all(facts["sha256"] == sha256(out / name) for name, facts in record["files"].items())
     bundle = Classifier.load(out / MODEL)
     assert bundle.digest() == Classifier.load(trained.model).digest()
-    assert Recipe.from_yaml(out / "recipe.yaml") == bundle.recipe and read_json(out / "labels.json") == LABELS
+    assert (
+        product_yaml.read_recipe(out / "recipe.yaml")[0] == bundle.recipe
+        and json.loads((out / "labels.json").read_text()) == LABELS
+    )
     card = (out / "README.md").read_text()
     assert record["sha256"] in card and "`digits-int8.onnx`" in card and "{" not in card
     for name in FILES.values():
@@ -303,7 +306,7 @@ def test_mistakes_are_said_before_anything_is_written(own_home, monkeypatch, tmp
     for folder in ("mine", "several/a", "several/b"):
         (runs / folder).mkdir(parents=True)
         Classifier(SEED.but(corpus="tones")).save(runs / folder / MODEL)
-        (runs / folder / "run.json").write_text("{}")
+        (runs / folder / "run.json").write_text('{"recipe": {}, "clips": ""}')
     (runs / "text.safetensors").write_text("no weights")
     mistakes = {
         "nobody": "nobody: no trained classifier there",

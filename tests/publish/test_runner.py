@@ -19,6 +19,7 @@ from spokendigits.app import cli
 from spokendigits.errors import CourseError
 from spokendigits.files import read_json, runs_folder, write_json
 from spokendigits.publish import runner, words
+from spokendigits.recipe import Recipe
 
 NAMES = ("01_a", "02_b", "03_c")
 PARAMETERS = 'corpus = "synthetic"\nlane = "fast"\nrun = ""'
@@ -162,6 +163,12 @@ def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
         (["run", "--lane", "fasst"], "Did you mean 'fast'"),
         (["run", "--corpus", "fssd"], "Did you mean 'fsdd'"),
         (["run", "--name", "../../etc"], "no name for a folder"),
+        (["run", "--set", "seconds=99"], "less than or equal to 60"),
+        (["run", "--set", "second=1.5"], "Did you mean 'seconds'"),
+        (["train", "--name", "x" * 300], "no name for a folder"),
+        (["train", "--name", ""], "no name for a folder"),
+        (["compare", "x" * 300], "File name too long"),
+        (["train", "--name", "caf\udce9"], "no name for a folder"),
         (["fetch", "audiomnits"], "Did you mean 'audiomnist'"),
         (["train", "--name", "x", "--split", "sorted"], "'random', 'speaker', 'one_speaker' or 'published'"),
         (["train", "--name", "x", "--recipe", "nothing.yaml"], "no such file"),
@@ -182,14 +189,37 @@ def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments, words
     (KeyboardInterrupt(), 130, "the same command continues"),
     (OSError(28, "No space left on device", "clips"), 2, "No space left"),
     (PermissionError(13, "Permission denied", "runs"), 2, "Permission denied"),
+    (UnicodeEncodeError("utf-8", "caf\udce9.wav", 3, 4, "surrogates not allowed"), 2, "caf\\udce9.wav' is no UTF-8"),
+    (NotADirectoryError(20, "Not a directory", "file/x"), 2, "Give another name"),
 ])  # fmt: skip
 def test_trouble_from_outside_is_one_line_too(raised, status, words, capsys, monkeypatch):
-    def trouble(*args):
+    def trouble(*args, **settings):
         raise raised
 
     monkeypatch.setattr(runner, "run", trouble)
     assert cli.main(["run"]) == status
     assert words in capsys.readouterr().err
+
+
+def test_settings_reach_every_notebook_and_belong_to_the_run(notebooks, executed, monkeypatch):
+    monkeypatch.setenv(lanes.SETTINGS, "")
+    runner.run(name="long", source=notebooks, settings={"seconds": 1.5})
+    assert lanes.recipe("fast", "synthetic").seconds == 1.5 and lanes.settings() == {"seconds": 1.5}
+    with pytest.raises(CourseError, match=r"holds a run with .*1\.5"):
+        runner.run(name="long", source=notebooks)
+    runner.run(name="20240105", source=notebooks)
+    assert lanes.recipe("fast", "synthetic") == Recipe.preset("fast")
+    assert lanes.run_folder(20240105, "fast", "synthetic") == runs_folder() / "20240105"
+
+
+def test_time_and_useful_settings_are_said_before_anything_starts(tones, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "run", lambda *given, **how: tones.root)
+    assert cli.main(["run", "--no-book"]) == 0
+    minutes = round(sum(lanes.stored("fast")["course"]["seconds"].values()) / 60)
+    assert f"1,200 clips: about {minutes} minutes on two" in capsys.readouterr().out
+    assert cli.main(["run", "--no-book", "--corpus", str(tones.root), "--set", "seconds=0.4"]) == 0
+    out, err = capsys.readouterr()
+    assert "180 clips: about" in out and "To keep more: --set seconds=0.6" in err and "--recipe own" in err
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from spokendigits import corpora
+from spokendigits.app import product_yaml
 from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
-from spokendigits.recipe import Recipe
 from spokendigits.splits import Split, split
 from spokendigits.topics import explain
 from studies import real_voices, words
@@ -79,9 +79,9 @@ def test_the_study_holds_out_every_speaker_and_keeps_what_is_known(small_study, 
     for name in ("ranks", "ranks_held_out"):
         ranks = measured["labels"][name]
         assert set(ranks) == set(explain.REPORTED) and all(1 <= rank <= len(tones) for rank in ranks.values())
-    recipe = Recipe.from_yaml(folder / "synthetic-1-3" / "recipe.yaml")
+    recipe = product_yaml.read_recipe(folder / "synthetic-1-3" / "recipe.yaml")[0]
     assert recipe.fold == 3 and recipe.weights.endswith("voices-0/model.safetensors")
-    assert Recipe.from_yaml(folder / "none-5-0" / "recipe.yaml").weights == "none"
+    assert product_yaml.read_recipe(folder / "none-5-0" / "recipe.yaml")[0].weights == "none"
     # As many steps for one speaker as for five.
     steps = [len(pd.read_csv(folder / name / "steps.csv")) for name in ("none-1-0", "none-5-0", "takes-1-0")]
     assert all(0.75 * real_voices.LONG <= count <= 1.25 * real_voices.LONG for count in steps), steps

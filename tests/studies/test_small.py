@@ -100,6 +100,20 @@ def test_a_leaked_voice_is_refused(networks, monkeypatch):
         _ = networks.parts
 
 
+def test_the_threshold_is_chosen_by_validation_voices_alone(networks, monkeypatch):
+    """A clip's score is its row here, so that the scores say which clips are asked."""
+    chosen_by, choose, table = [], small.choose_threshold, networks.corpus.table
+    monkeypatch.setattr(
+        small, "choose_threshold", lambda scores, *given: chosen_by.append(scores) or choose(scores, *given)
+    )
+    monkeypatch.setattr(type(networks), "final", lambda *given: None)
+    monkeypatch.setattr(
+        type(networks), "scored", lambda networks, model, rows: table.iloc[rows].assign(score=1.0 * rows)
+    )
+    assert small.rejection(networks)["threshold"] == choose(1.0 * networks.parts.validation, small.PASS)
+    assert len(chosen_by) == 1 and np.array_equal(chosen_by[0], networks.parts.validation)
+
+
 @pytest.mark.nightly  # seven trainings
 def test_all_of_it_is_made_stored_and_said_in_words(networks):
     small.write_results()
