@@ -3,13 +3,14 @@
 import time
 from pathlib import Path
 
+from spokendigits import corpora
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError, check_names
 from spokendigits.files import checkout, read_json, runs_folder, versions
 from spokendigits.recipe import Recipe
 
 LANES = {"fast": "fast", "full": "seed"}  # lane: preset of the recipe
-LARGE = ("synthetic", "audiomnist")  # the fast lane takes a part of these; other corpora are small enough whole
+LARGE = ("synthetic", "audiomnist")  # of these the fast lane takes the preset's part, of others `corpora.part_of`
 MODEL, RUN = "model.safetensors", "run.json"  # what a training leaves: its weights, and what made them
 
 
@@ -17,7 +18,7 @@ def recipe(lane: str, corpus: str) -> Recipe:
     """The recipe of a lane for a corpus: `fast` takes minutes on a CPU, `full` is the seed experiment's size."""
     check_names([lane], list(LANES), "unknown lane")
     preset = Recipe.preset(LANES[lane]).but(corpus=corpus)
-    return preset if corpus in LARGE else preset.but(speakers=None, takes=None)
+    return preset if corpus in LARGE else preset.but(**corpora.part_of(corpus, lane == "fast"))
 
 
 def honest_split(lane: str, corpus: str) -> str:
@@ -27,7 +28,7 @@ def honest_split(lane: str, corpus: str) -> str:
 
 def run_folder(run: str, lane: str, corpus: str) -> Path:
     """The folder of a run, `runs/<run>`; without a name, `runs/<lane>-<corpus>`."""
-    name = run or f"{lane}-{Path(corpus).name}"
+    name = str(run or f"{lane}-{Path(corpus).name}")  # papermill hands over 20240105 as a number
     if Path(name).name != name or name in (".", ".."):
         raise CourseError(f"run: {name!r} is no name for a folder. Use letters, digits, '-' and '_'.")
     return runs_folder() / name
