@@ -74,6 +74,8 @@ def train(options) -> int:
     with world.local_main_process_first():
         corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes, progress=first)
         clips = make_clips(corpus, recipe, progress=first)
+    for note in corpus.notes if first and corpus.name == "folder" else ():
+        print(f"note: {note}", file=sys.stderr)
     how = {"trackers": options.tracker, "find_batch_size": options.find_batch_size}
     for fold in range(count_folds(corpus, recipe.split, recipe.folds)) if options.all_folds else [recipe.fold]:
         folder = runs_folder() / (f"{options.name}-{fold}" if options.all_folds else options.name)
@@ -104,7 +106,7 @@ def setting(text: str) -> tuple[str, object]:
 def predict(options) -> int:
     from spokendigits.app.prediction import find_digits
 
-    return find_digits(options.inputs, options.model, options.out, options.threshold)
+    return find_digits(options.inputs, options.model, options.out, options.threshold, words=options.words)
 
 
 def export(options) -> int:
@@ -186,7 +188,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
-        way_out = "Free some space or set SPOKENDIGITS_HOME to another folder."
+        way_out = "Set SPOKENDIGITS_HOME to a folder of yours."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            way_out = "Free some space or set SPOKENDIGITS_HOME to another folder."
         return _mistake(f"{error.filename or 'disk'}: {error.strerror}. {way_out}")
 
 
