@@ -76,7 +76,7 @@ class Classifier(nn.Module):
             held = json.loads(metadata["spokendigits"])
             classifier = cls(Recipe().but(**held["recipe"]), weights=held["weights"])
             classifier.backbone.load_state_dict(backbone_weights(state))
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CourseError(
                 f"{path}: not a classifier of this course ({first_line(error)}). Train it again."
             ) from None

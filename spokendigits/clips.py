@@ -8,45 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 from tqdm import tqdm
 
-from spokendigits.corpora.audit import damage
+from spokendigits.corpora import recording
 from spokendigits.corpora.corpus import FULL_SCALE, Corpus
+from spokendigits.corpora.storage import few
 from spokendigits.devices import cores
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, check_room, data_folder, read_json, write_json
 from spokendigits.recipe import Recipe
 
-VERSION = 3  # raise it when the same files and recipe would give other samples
+VERSION = 4  # raise it when the same files and recipe would give other samples
 LONGEST = 60.0  # seconds; above that a file is no single clip
 BATCH = 32  # files that one thread decodes at a time
 
 
 def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
-    """Reads one recording: float32 [n] in -1..1, mono (channels averaged), resampled with soxr.
+    """Reads one recording: float32 [n] in -1..1, mono, around zero, resampled with soxr.
 
     Raises CourseError for a file that is not audio, has no samples, is longer than a minute, or holds NaN or infinity.
     """
     path = Path(path)
     try:
-        os.stat(path)  # says what is wrong with a missing file better than soundfile does
-        with soundfile.SoundFile(path) as file:
-            if problem := damage(file):
-                raise CourseError(f"{path.name}: {problem}. Fetch or record it again.")
-            if file.frames > LONGEST * file.samplerate:
-                length = file.frames / file.samplerate
-                raise CourseError(f"{path.name}: {length:,.0f} s long; a clip holds one digit. Cut it up first.")
-            rate = file.samplerate
-            audio = file.read(dtype="float32", always_2d=True).mean(axis=1)
-    except soundfile.LibsndfileError as error:
-        raise CourseError(f"{path.name}: not readable as audio ({error.error_string}). Replace or remove it.") from None
-    except OSError as error:
-        raise CourseError(f"{path}: {error.strerror}.") from None
-    if not np.isfinite(audio).all():
-        raise CourseError(f"{path.name}: holds NaN or infinite samples. Replace or remove it.")
-    return audio if rate == sample_rate else soxr.resample(audio, rate, sample_rate)
+        with recording.opened(path) as file:
+            if (length := file.frames / file.samplerate) <= LONGEST:
+                return recording.read(file, sample_rate)
+    except CourseError as error:
+        raise CourseError(f"{path.name}: {error}. Replace or remove it.") from None
+    raise CourseError(f"{path.name}: {length:,.0f} s long; a clip holds one digit. Cut it up first.")
 
 
 def fit(audio: np.ndarray, samples: int) -> np.ndarray:
@@ -88,7 +77,7 @@ class Clips:
 
 
 def make_clips(corpus: Corpus, recipe: Recipe, threads: int | None = None, progress: bool = True) -> Clips:
-    """Decodes a corpus once, in several threads; opens what is there when nothing it depends on has changed.
+    """Decodes a corpus once, in several threads; opens what is there, whole, when nothing it depends on has changed.
 
     It depends on the sample rate, the clip's length, and the path, size and time of change of every file (synthetic
     speech: what made it, instead of the time).
@@ -96,14 +85,24 @@ def make_clips(corpus: Corpus, recipe: Recipe, threads: int | None = None, progr
     """
     key = _key(corpus, recipe)
     folder = data_folder() / "clips" / f"{corpus.name}-{key[:12]}"
-    facts = folder / "clips.json"
-    if not (facts.exists() and read_json(facts).get("key") == key):
+    shape = (len(corpus), recipe.samples)
+    if not (arrays := _open(folder, key, shape)):
         check_room(folder, 2 * len(corpus) * recipe.samples)
         with atomic_folder(folder) as temporary:
             _decode(corpus, recipe, temporary, threads or min(cores(), 16), progress)
             write_json(temporary / "clips.json", {"key": key, "clips": len(corpus), "sample_rate": recipe.sample_rate})
-    audio = np.load(folder / "audio.npy", mmap_mode="r")
-    return Clips(audio, np.load(folder / "lengths.npy"), recipe.sample_rate, folder)
+        arrays = _open(folder, key, shape)
+    return Clips(*arrays, recipe.sample_rate, folder)
+
+
+def _open(folder: Path, key: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The arrays in a folder; None if there is none of this key and shape, or it is damaged."""
+    try:
+        audio, lengths = np.load(folder / "audio.npy", mmap_mode="r"), np.load(folder / "lengths.npy")
+        whole = audio.dtype == np.int16 and audio.shape == shape and lengths.shape == shape[:1]
+        return (audio, lengths) if whole and read_json(folder / "clips.json")["key"] == key else None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _key(corpus: Corpus, recipe: Recipe) -> str:
@@ -143,10 +142,7 @@ def _decode(corpus: Corpus, recipe: Recipe, folder: Path, threads: int, progress
             problems += bad
             bar.update(min(BATCH, len(paths) - bar.n))
     if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise CourseError(
-            f"{corpus.root}: {len(problems)} of {len(paths)} files cannot be used: {' '.join(problems[:3])}{more}"
-        )
+        raise CourseError(f"{corpus.root}: {len(problems)} of {len(paths)} files cannot be used: {few(problems)}.")
     np.save(folder / "lengths.npy", lengths)
 
 
@@ -157,9 +153,8 @@ def _decode_batch(paths: list[str], recipe: Recipe) -> tuple[np.ndarray, list[in
         try:
             audio = read_audio(path, recipe.sample_rate)
         except CourseError as error:
-            problems.append(str(error))
+            problems.append(str(error).rstrip("."))
             continue
         lengths[row] = len(audio)
-        scaled = np.rint(fit(audio, recipe.samples) * FULL_SCALE)
-        clips[row] = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1)
+        clips[row] = np.clip(np.rint(fit(audio, recipe.samples) * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
     return clips, lengths, problems

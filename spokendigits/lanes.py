@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+from spokendigits import corpora
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError, check_names
 from spokendigits.files import checkout, read_json, runs_folder, versions
@@ -12,7 +13,7 @@ from spokendigits.recipe import Recipe
 from spokendigits.splits import split
 
 LANES = {"fast": "fast", "full": "seed"}  # lane: preset of the recipe
-LARGE = ("synthetic", "audiomnist")  # the fast lane takes a part of these; other corpora are small enough whole
+LARGE = ("synthetic", "audiomnist")  # of these the fast lane takes the preset's part, of others `corpora.part_of`
 MODEL, RUN = "model.safetensors", "run.json"  # what a training leaves: its weights, and what made them
 SETTINGS = "SPOKENDIGITS_SET"  # the variable that carries them to the notebooks
 
@@ -21,7 +22,7 @@ def recipe(lane: str, corpus: str) -> Recipe:
     """The recipe of a lane for a corpus, with `settings`: `fast` takes minutes on a CPU, `full` is the seed's size."""
     check_names([lane], list(LANES), "unknown lane")
     preset = Recipe.preset(LANES[lane]).but(corpus=corpus)
-    preset = preset if corpus in LARGE else preset.but(speakers=None, takes=None)
+    preset = preset if corpus in LARGE else preset.but(**corpora.part_of(corpus, lane == "fast"))
     return preset.but(**settings())
 
 

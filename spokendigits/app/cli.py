@@ -80,6 +80,8 @@ def train(options) -> int:
     with world.local_main_process_first():
         corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes, progress=first)
         clips = make_clips(corpus, recipe, progress=first)
+    for note in corpus.notes if first and corpus.name == "folder" else ():
+        print(f"note: {note}", file=sys.stderr)
     if first:
         advise(recipe, corpus, clips.lengths / recipe.sample_rate)
     how = {"trackers": options.tracker, "find_batch_size": options.find_batch_size}
@@ -148,7 +150,7 @@ def setting(text: str) -> tuple[str, object]:
 def predict(options) -> int:
     from spokendigits.app.prediction import find_digits
 
-    return find_digits(options.inputs, options.model, options.out, options.threshold)
+    return find_digits(options.inputs, options.model, options.out, options.threshold, words=options.words)
 
 
 def export(options) -> int:
@@ -233,7 +235,9 @@ def main(arguments: list[str] | None = None) -> int:
         disk = error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
         if not disk and error.errno not in (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
             raise
-        way_out = "Free some space or set SPOKENDIGITS_HOME to another folder." if disk else "Give another name."
+        way_out = "Set SPOKENDIGITS_HOME to a folder of yours." if disk else "Give another name."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            way_out = "Free some space or set SPOKENDIGITS_HOME to another folder."
         return _mistake(f"{str(error.filename or 'disk')[:200]}: {error.strerror}. {way_out}")
     except UnicodeEncodeError as error:
         return _mistake(f"{error.object[:200]!a} is no UTF-8. Rename it.")

@@ -1,6 +1,5 @@
 """`spokendigits export`: a trained classifier as files for elsewhere: ONNX, safetensors with a model card, and an MLflow model."""
 
-import os
 import shutil
 import tempfile
 import warnings
@@ -93,7 +92,8 @@ def _foreign(out: Path) -> Path | None:
         return out if out.exists() else None
     record = out / RECORD
     known = {RECORD, *(read_json(record, "files")["files"] if record.is_file() else ())}
-    there = (path for path in out.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    there = (path for path in out.rglob("*") if not path.is_dir() or path.is_symlink())
+    there = (path for path in there if "__pycache__" not in path.parts)
     return next((path for path in there if path.relative_to(out).as_posix() not in known), None)
 
 
@@ -138,8 +138,6 @@ def calibration_clips(recipe: Recipe, corpus: str | None = None) -> np.ndarray:
 
 def _write_mlflow(digits: Path, folder: Path) -> None:
     """Writes an ONNX file as an MLflow model into `folder`; `serve` says how to call it."""
-    # It reports its use to its makers unless told not to. A course sends nothing.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow.pyfunc
 
     here = Path(__file__).resolve()

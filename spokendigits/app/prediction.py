@@ -8,9 +8,9 @@ import contextlib
 import csv
 import io
 import itertools
+import math
 import os
-import shutil
-import stat
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,27 +21,29 @@ from typing import IO
 
 import numpy as np
 import soundfile
-import soxr
 from tqdm import tqdm
 
-from spokendigits.clips import fit
-from spokendigits.corpora.audit import damage
+from spokendigits import lanes
+from spokendigits.clips import LONGEST, fit
+from spokendigits.corpora import MADE, recording
+from spokendigits.corpora.audit import SILENT
 from spokendigits.corpora.corpus import PROBABILITIES
+from spokendigits.corpora.storage import only_writer
 from spokendigits.devices import processes
-from spokendigits.errors import CourseError
+from spokendigits.errors import CourseError, check_names
 from spokendigits.files import read_json, sha256, write_json
 from spokendigits.recipe import Recipe
 from spokendigits.topics import vad
 
 STANDARD_INPUT = "-"
-EXTENSIONS = (
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64",
-)  # fmt: skip  # what counts as a recording in a folder; a file that is named may be called anything
-BLOCK = 2**17  # samples of each channel that are in memory at a time
+PIPED = 2**32  # bytes: what comes through a pipe without an end is no recording
 BATCH = 32  # words of one file that are read at once: batches across files would differ after an interruption
 ROUND = 16  # files that each of several processes reads before the lines are put in order
+WORDS = ("one", "many")  # in each recording
+BRIEF = 3.0  # seconds; a recording of no more may be meant to hold one word
 NOT_A_DIGIT, NO_SPEECH, UNREADABLE = "not a digit", "no speech found", "not readable"
 COLUMNS = ["path", "start", "end", "digit", "probability", "score", *PROBABILITIES]
+COURSE_MODEL = "_static/say/digits.onnx"  # in the book: what answers in its page "Say a digit"
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,30 @@ class Spoken:
         return NOT_A_DIGIT if self.digit is None else str(self.digit)
 
 
+def find_model(name: Path | str | None = None) -> Path:
+    """The file that `--model` means: a file, a folder of `train` or `export`, or a name under runs/; None: the course's best."""
+    path = lanes.shipped(COURSE_MODEL) if name is None else Path(name)
+    if name is None and not path.is_file():
+        raise CourseError(
+            f"predict: the course's own model ({COURSE_MODEL} of the book) is not here. Name one: --model."
+        )
+    if (path / "digits.onnx").is_file():
+        return path / "digits.onnx"
+    if path.is_file() or path.suffix.lower() in (".onnx", ".safetensors"):
+        return path
+    from spokendigits.app import export
+
+    return export.find_model(str(name))
+
+
 def load(path: Path | str, threshold: float | None = None, device="cpu") -> Model:
     """Reads an exported model (.onnx) or a trained one (.safetensors).
 
     threshold: instead of the one that an exported model carries; a trained one carries none.
-    Raises CourseError if there is no such file, or if it is damaged.
+    Raises CourseError if there is no such file, if it is damaged, or if its answers are no numbers.
     """
+    if threshold is not None and not math.isfinite(threshold):
+        raise CourseError(f"predict: a threshold of {threshold} is no score. Give a number.")
     if _is_exported(path):
         from spokendigits.topics.onnx_reader import load_onnx
 
@@ -104,6 +124,8 @@ def load(path: Path | str, threshold: float | None = None, device="cpu") -> Mode
             logits, loss = network(torch.from_numpy(clips).to(device)), network.recipe.loss
             return probabilities(logits, loss).cpu().numpy(), digit_score(logits, loss).cpu().numpy()
 
+    if not all(np.isfinite(value).all() for value in answer(np.zeros((1, network.recipe.samples), np.float32))):
+        raise CourseError(f"{path}: its answers are no numbers, so its weights are damaged. Train or export it again.")
     return Model(network.recipe, answer, threshold, sha256(path))
 
 
@@ -111,84 +133,73 @@ def _is_exported(path: Path | str) -> bool:
     return Path(path).suffix.lower() == ".onnx"
 
 
-def read_words(path: str, model: Model) -> list[Spoken]:
+def read_words(path: str, model: Model, words: str | None = None) -> list[Spoken]:
     """The words of one recording, in their order: any length, sample rate and number of channels (they are averaged).
 
-    path: a file, or "-" for audio on standard input. Raises CourseError if it cannot be read.
+    path: a file, or "-" for audio on standard input. words: "one" takes the whole recording for one word, cut as
+    `clips.make_clips` does, so that a model reads what its evaluation read; "many" finds them; None: "one" if the
+    recording is no longer than a word may be. Raises CourseError if it cannot be read.
     """
     samples, spoken = model.recipe.samples, []
     with _opened(path) as file:
-        words = _words(file, model.recipe.sample_rate)
-        while batch := list(itertools.islice(words, BATCH)):
+        one = words == "one" or (words is None and file.frames <= vad.LONGEST * file.samplerate)
+        rate = model.recipe.sample_rate
+        found = _whole(file, rate, sure=words == "one") if one else _words(file, rate)
+        while batch := list(itertools.islice(found, BATCH)):
             chances, scores = model.answer(np.stack([fit(audio, samples) for _, audio in batch]))
             for (word, _), chance, score in zip(batch, chances.tolist(), scores.tolist(), strict=True):
                 low = model.threshold is not None and score < model.threshold
-                digit = None if low or word.end - word.start > vad.LONGEST else int(np.argmax(chance))
-                spoken.append(Spoken(word.start, word.end, digit, score, tuple(chance)))
+                long = not one and word.end - word.start > vad.LONGEST
+                spoken.append(
+                    Spoken(word.start, word.end, None if low or long else int(np.argmax(chance)), score, tuple(chance))
+                )
     return spoken
 
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[soundfile.SoundFile]:
     with contextlib.ExitStack() as stack:
-        try:
-            if path == STANDARD_INPUT:
-                source = _kept(sys.stdin.buffer, stack)
-            elif os.path.isdir(path):
+        if os.path.isdir(path):
+            try:
                 os.listdir(path)
-                raise CourseError("no recordings in this folder")
-            else:
-                raw = stack.enter_context(open(path, "rb"))
-                regular = stat.S_ISREG(os.fstat(raw.fileno()).st_mode)
-                source = os.fsencode(path) if regular else _kept(raw, stack)
-            file = stack.enter_context(soundfile.SoundFile(source))
-            if problem := damage(file):
-                raise CourseError(problem)
-            yield file
-        except soundfile.SoundFileError as error:
-            why = str(getattr(error, "error_string", error)).rstrip(".")
-            raise CourseError(f"not readable as audio ({why})") from None
-        except OSError as error:
-            raise CourseError(str(error.strerror or error)) from None
+            except OSError as error:
+                raise CourseError(str(error.strerror)) from None
+            raise CourseError("no recordings in this folder")
+        if path == STANDARD_INPUT:
+            path = _kept(sys.stdin.buffer, stack)
+        elif Path(path).is_fifo():
+            path = _kept(stack.enter_context(open(path, "rb")), stack)
+        yield stack.enter_context(recording.opened(path))
 
 
 def _kept(raw: IO[bytes], stack: contextlib.ExitStack) -> IO[bytes]:
     """What comes through a pipe, in a file: a recording is read twice."""
     file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-    shutil.copyfileobj(raw, file)
+    while file.tell() <= PIPED and (data := raw.read(recording.BLOCK)):
+        file.write(data)
+    if file.tell() > PIPED:
+        raise CourseError("more came through the pipe than a recording can hold")
     file.seek(0)
     return file
 
 
-def _blocks(file: soundfile.SoundFile, rate: int) -> Iterator[np.ndarray]:
-    """A whole recording, block by block: float32 [n], mono, resampled with soxr."""
-    file.seek(0)
-    try:
-        stream = None if file.samplerate == rate else soxr.ResampleStream(file.samplerate, rate, 1)
-    except (RuntimeError, ValueError):
-        raise CourseError(f"its sample rate is {file.samplerate:,} Hz") from None
-    frames = 0
-    while len(block := file.read(BLOCK, "float32", always_2d=True)):
-        frames += len(block)
-        audio = block.mean(axis=1)
-        if not np.isfinite(audio).all():
-            raise CourseError("holds NaN or infinite samples")
-        yield stream.resample_chunk(audio) if stream else audio
-    # An MP3 may not know how long it is.
-    if frames < file.frames and file.format != "MP3":
-        raise CourseError(f"truncated ({frames:,} of {file.frames:,} samples)")
-    if stream:
-        yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+def _whole(file: soundfile.SoundFile, rate: int, sure: bool) -> Iterator[tuple[vad.Word, np.ndarray]]:
+    """A recording as its only word, float32 [n]; none if it is silent, or too soft, unless one is `sure` to be there."""
+    if file.frames > LONGEST * file.samplerate:
+        raise CourseError(f"{file.frames / file.samplerate:,.0f} s long, and no single word")
+    audio = recording.read(file, rate)
+    if np.abs(audio).max(initial=0) >= SILENT and (sure or vad.levels([audio], rate).max(initial=-np.inf) >= vad.QUIET):
+        yield vad.Word(0.0, len(audio) / rate), audio
 
 
 def _words(file: soundfile.SoundFile, rate: int) -> Iterator[tuple[vad.Word, np.ndarray]]:
     """The words of a recording, each with its samples, float32 [n]; of what is too long for one word, the beginning."""
-    whole = list(_blocks(file, rate)) if file.frames <= BLOCK else None
+    whole = list(recording.blocks(file, rate)) if file.frames <= recording.BLOCK else None
     samples = 0
 
     def counted() -> Iterator[np.ndarray]:
         nonlocal samples
-        for block in whole or _blocks(file, rate):
+        for block in whole or recording.blocks(file, rate):
             samples += len(block)
             yield block
 
@@ -197,7 +208,7 @@ def _words(file: soundfile.SoundFile, rate: int) -> Iterator[tuple[vad.Word, np.
     # As the book's page cuts.
     ends = [min(word.end, word.start + vad.LONGEST) for word in words]
     places = [(round(word.start * rate), round(end * rate)) for word, end in zip(words, ends, strict=True)]
-    return zip(words, _cut(whole or _blocks(file, rate), places), strict=False)
+    return zip(words, _cut(whole or recording.blocks(file, rate), places), strict=False)
 
 
 def _cut(blocks: Iterable[np.ndarray], places: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
@@ -237,35 +248,46 @@ def _walk(folder: str) -> Iterator[str]:
         if os.path.isdir(path) and not os.path.islink(path):
             yield from _walk(path)
         # A link that leads nowhere is a recording that cannot be read.
-        elif name.lower().endswith(EXTENSIONS) and (os.path.isfile(path) or os.path.islink(path)):
+        elif name.lower().endswith(recording.EXTENSIONS + recording.FOREIGN) and (
+            os.path.isfile(path) or os.path.islink(path)
+        ):
             yield path
 
 
 def find_digits(
     inputs: Sequence[str],
-    model_path: Path | str,
+    model_path: Path | str | None = None,
     out: Path | str | None = None,
     threshold: float | None = None,
     progress: bool = True,
+    words: str | None = None,
 ) -> int:
     """Reads all recordings of `inputs`, prints a line for each word, and writes a table to `out`.
 
     inputs: files, folders, "-" for standard input. A line is path, start and end in seconds, the digit or "not a digit",
-    and its probability, with tabs between them. The table (COLUMNS) has a row for each word, and one for a recording
+    and its probability, or the score of what is no digit, with tabs between them. words: as for `read_words`. The table (COLUMNS) has a row for each word, and one for a recording
     without any. A recording that cannot be read is named on standard error and left out. After an interruption the same
     call goes on with the table after the last whole recording; a file beside it says what made it. Under `accelerate launch`
     each process reads its share. Returns 0, or 1 if something could not be read. Raises CourseError for a model that cannot
     be loaded, or a table that is not this model's.
     """
-    inputs = [str(path) for path in inputs]
+    inputs, model_path = [str(path) for path in inputs], find_model(model_path)
+    check_names([words or WORDS[0]], WORDS, "predict: unknown --words")
     world = _world(model_path)
     index, count, first = world.process_index, world.num_processes, world.process_index == 0
     if count > 1 and STANDARD_INPUT in inputs:
         raise CourseError("predict: standard input cannot be shared. Start one process, or name a file.")
     model = load(model_path, threshold, world.device)
-    files, done, bad, size = recordings(inputs), 0, 0, 0
+    files, done, bad, size, odd = recordings(inputs), 0, 0, 0, 0
+    recipe = model.recipe
+    if first and recipe.corpus in MADE and recipe.weights in ("auto", "imagenet", "none"):
+        print(
+            f"note: this model has heard synthetic voices alone ({recipe.corpus}). It may misread people.",
+            file=sys.stderr,
+        )
     if out is not None:
         out, maker = Path(out), {"columns": COLUMNS, "model": model.sha256, "threshold": model.threshold}
+        maker |= {"words": words} if words else {}
         done, bad, size = _continued(out, maker, files)
     world.wait_for_everyone()  # until all have looked at the table
     with contextlib.ExitStack() as stack:
@@ -276,19 +298,25 @@ def find_digits(
         if done and first:
             tqdm.write(f"continuing {out} after {done:,} recordings", file=sys.stderr)
         while batch := list(itertools.islice(files, 1 if count == 1 else ROUND * count)):
-            answers = [(place, *_try_to_read(batch[place], model)) for place in range(index, len(batch), count)]
+            answers = [(place, *_try_to_read(batch[place], model, words)) for place in range(index, len(batch), count)]
             if count > 1:
                 from accelerate.utils import gather_object
 
                 answers = gather_object(answers)
-            for place, words, problem in sorted(answers, key=lambda answer: answer[0]):
+            for place, spoken, problem in sorted(answers, key=lambda answer: answer[0]):
                 bad += problem is not None
                 if first:
-                    _tell(batch[place], words, problem, bar)
+                    odd += not problem and words is None and _is_odd(batch[place], spoken)
+                    _tell(batch[place], spoken, problem, bar)
                     if table:
-                        table.write(_rows(batch[place], words, problem))
+                        table.write(_rows(batch[place], spoken, problem))
                         table.flush()
                     bar.update()
+    if odd:
+        print(
+            f"note: {odd:,} recordings of at most {BRIEF:g} s gave no single word. If each holds one: --words one.",
+            file=sys.stderr,
+        )
     return int(bad > 0)
 
 
@@ -299,22 +327,33 @@ def _world(model_path: Path | str):
     return processes()
 
 
-def _try_to_read(path: str, model: Model) -> tuple[list[Spoken], str | None]:
+def _is_odd(path: str, spoken: list[Spoken]) -> bool:
+    """Whether a brief recording gave no word, several, or one that is too long for one."""
+    if (len(spoken) == 1 and spoken[0].end - spoken[0].start <= vad.LONGEST) or not os.path.isfile(path):
+        return False
+    with contextlib.suppress(soundfile.SoundFileError):
+        return soundfile.info(path).duration <= BRIEF
+    return False
+
+
+def _try_to_read(path: str, model: Model, words: str | None) -> tuple[list[Spoken], str | None]:
     try:
-        return read_words(path, model), None
+        return read_words(path, model, words), None
     except CourseError as error:
         return [], str(error)
 
 
 def _tell(path: str, words: list[Spoken], problem: str | None, bar: tqdm) -> None:
-    path = os.fsencode(path).decode(errors="replace")  # a name need not be text
+    path = os.fsencode(path).decode(errors="replace")  # a name need not be text, nor of one line
+    path = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], path)
     if problem is not None:
         tqdm.write(f"error: {path}: {problem}. It is left out.", file=sys.stderr)
         return
     # Writing around a progress bar takes time, and is of use only where both share a screen.
     say = tqdm.write if sys.stdout.isatty() and not bar.disable else print
     for word in words:
-        say(f"{path}\t{word.start:.2f}\t{word.end:.2f}\t{word.said}\t{word.probability:.4f}")
+        sure = f"score {word.score:.2f}" if word.digit is None else f"{word.probability:.4f}"
+        say(f"{path}\t{word.start:.2f}\t{word.end:.2f}\t{word.said}\t{sure}")
     if not words:
         say(f"{path}\t{NO_SPEECH}")
     sys.stdout.flush()
@@ -323,7 +362,8 @@ def _tell(path: str, words: list[Spoken], problem: str | None, bar: tqdm) -> Non
 def _rows(path: str, words: list[Spoken], problem: str | None) -> str:
     """A recording's rows of the table."""
     rows = [
-        [path, f"{word.start:.3f}", f"{word.end:.3f}", word.said, f"{word.probability:.6f}", f"{word.score:.4f}"]
+        [path, f"{word.start:.3f}", f"{word.end:.3f}", word.said]
+        + ["" if word.digit is None else f"{word.probability:.6f}", f"{word.score:.4f}"]
         + [f"{chance:.6f}" for chance in word.probabilities]
         for word in words
     ]
@@ -337,11 +377,12 @@ def _rows(path: str, words: list[Spoken], problem: str | None) -> str:
 def _table(out: Path, maker: dict, size: int) -> Iterator[IO[str]]:
     """The table, open to be continued after `size` bytes; 0: a new one, with what makes it beside it."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    if not size:
-        write_json(_record(out), maker)
     with open(out, "a", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        if not only_writer(file):
+            raise CourseError(f"{out}: another process writes this table. Wait until it ends, or choose another --out.")
         file.truncate(size)
         if not size:
+            write_json(_record(out), maker)
             file.write(",".join(COLUMNS) + "\n")
         yield file
 
@@ -356,16 +397,16 @@ def _continued(out: Path, maker: dict, files: Iterator[str]) -> tuple[int, int, 
 
     The last recording of the table counts as half done. Raises CourseError if the table was made otherwise, or of others.
     """
-    if not out.exists():
+    if not out.exists() or not out.stat().st_size:
         return 0, 0, 0
     again = "Choose another --out, or delete it to begin again"
     try:
         before = read_json(_record(out))
-        differ = [name for name in maker if before.get(name) != maker[name]]
-    except (OSError, ValueError, AttributeError):
+        differ = [name for name in maker | before if before.get(name) != maker.get(name)]
+    except (OSError, ValueError, AttributeError, TypeError):
         raise CourseError(f"{out}: exists, and no {_record(out).name} says what made it. {again}.") from None
     if differ:
-        facts = "; ".join(f"{name} {before.get(name)}, now {maker[name]}" for name in differ if name != "columns")
+        facts = "; ".join(f"{name} {before.get(name)}, now {maker.get(name)}" for name in differ if name != "columns")
         raise CourseError(f"{out}: was made otherwise ({facts or 'with other columns'}). {again}.")
     done = bad = size = 0
     last = None  # the row before this one

@@ -7,21 +7,23 @@ read by name, but no run can learn from it alone.
 
 import hashlib
 import importlib
+import sys
 from pathlib import Path
 from types import ModuleType
 
 from tqdm import tqdm
 
 from spokendigits.corpora.audit import audit, header_problem
-from spokendigits.corpora.corpus import Corpus
-from spokendigits.corpora.storage import STAMP, read_facts
+from spokendigits.corpora.corpus import DIGITS, Corpus
+from spokendigits.corpora.storage import STAMP, alone, read_facts
 from spokendigits.errors import CourseError, check_names
 from spokendigits.files import data_folder, shared_folder
 
-__all__ = ["MADE", "NAMES", "Corpus", "audit", "check_name", "fetch", "load", "read", "verify"]
+__all__ = ["MADE", "NAMES", "Corpus", "audit", "check_name", "fetch", "load", "part_of", "read", "verify"]
 
 NAMES = ("synthetic", "voices", "fsdd", "audiomnist")
 MADE = ("synthetic", "voices", "others")  # by programs on this machine
+FEW, SPEAKERS = 3_600, 20  # clips that can be learned from in minutes, and of how many speakers
 
 
 def fetch(
@@ -31,18 +33,24 @@ def fetch(
 
     source: for `fsdd` a local folder or zip, for `audiomnist` that or "github", "h2o" or "huggingface".
     options: for `synthetic` takes, seed and processes. A whole corpus that is there already is kept.
-    Raises CourseError when it cannot be had; what was at `root` is then still there.
+    Two that fetch the same one take turns. Raises CourseError when it cannot be had; what was at `root` is then still there.
     """
     if name not in MADE:
         _check_known(name)
+    if source is root is None and name not in MADE and (shared := shared_folder(name)):
+        if problems := verify(name, shared, progress):
+            why = f"{shared}, where SPOKENDIGITS_DATA leads: {' '.join(problems[:3])}"
+            raise CourseError(f"{why} Complete it, or unset SPOKENDIGITS_DATA to fetch a copy of your own.")
+        return shared
     root = data_folder() / name if root is None else Path(root)
-    if name in MADE:
-        if source is not None:
-            raise CourseError(f"{name}: is made, not fetched; it takes no source. Leave the source out.")
-        return _module(name).fetch(root, progress=progress, **options)
-    if root.is_dir() and _came_from(root, source) and not verify(name, root, progress):
-        return root
-    return _module(name).fetch(root, source=source, progress=progress)
+    if name in MADE and source is not None:
+        raise CourseError(f"{name}: is made, not fetched; it takes no source. Leave the source out.")
+    with alone(root):
+        if name in MADE:
+            return _module(name).fetch(root, progress=progress, **options)
+        if root.is_dir() and _came_from(root, source) and not verify(name, root, progress):
+            return root
+        return _module(name).fetch(root, source=source, progress=progress)
 
 
 def read(name: str, root: Path | str) -> Corpus:
@@ -90,11 +98,25 @@ def load(
         return read(name, name).part(speakers, takes)
     options = {"seed": seed} if name in MADE else {}
     if name == "synthetic":
-        options |= {"processes": processes} | ({"takes": takes} if takes else {})
+        options |= {"processes": processes, "takes": takes or _module(name).TAKES}
     root = _find(name, source, progress, options)
     if name == "fsdd":
         _module(name).check(root)
     return read(name, root).part(speakers, takes)
+
+
+def part_of(name: str, small: bool) -> dict[str, int | None]:
+    """How many `speakers` of a corpus and how many `takes` of each digit to load: all (None), or about FEW clips' worth.
+
+    Fetches nothing: what is not there yet counts as small, but for the many voices.
+    """
+    part = {"speakers": None, "takes": None}
+    if small and name == "voices":
+        part["speakers"] = FEW // (2 * DIGITS)  # two takes of each digit by most
+    elif small and name not in NAMES and Path(name).exists() and len(corpus := load(name)) > FEW:
+        speakers = min(SPEAKERS, len(corpus.speakers))
+        part = {"speakers": speakers, "takes": FEW // (speakers * DIGITS)}
+    return part
 
 
 def check_name(name: str) -> None:
@@ -124,7 +146,12 @@ def _find(name: str, source: Path | str | None, progress: bool, options: dict) -
         if (root / STAMP).is_file():
             return root
     elif source is None and (shared := shared_folder(name)):
-        return shared
+        made = read_facts(shared / STAMP) | read_facts(shared / f"{name}.json")
+        other = [what for what in options.keys() & made.keys() if made[what] != options[what]]
+        if not other or (other == ["takes"] and made["takes"] > options["takes"]):
+            return shared
+        asked = " and ".join(f"{what} {made[what]}, not {options[what]}" for what in sorted(other))
+        tqdm.write(f"{shared}: has {asked}. Another one is made in {root}.", file=sys.stderr)
     elif name not in MADE and (root / STAMP).is_file() and _came_from(root, source):
         # It was unpacked and verified beside its place and then renamed: one that has its stamp is whole.
         return root

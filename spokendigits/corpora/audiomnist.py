@@ -20,12 +20,21 @@ from tqdm import tqdm
 from spokendigits.corpora.audit import header_problem
 from spokendigits.corpora.corpus import Corpus, table_of
 from spokendigits.corpora.download import BadArchive, Unavailable, install
-from spokendigits.corpora.storage import STAMP, check_replaceable, complaints, disk_errors, few, read_facts
+from spokendigits.corpora.storage import (
+    STAMP,
+    check_replaceable,
+    complaints,
+    disk_errors,
+    few,
+    read_facts,
+    whole_folder,
+)
 from spokendigits.errors import CourseError
-from spokendigits.files import atomic_folder, read_json, write_json
+from spokendigits.files import read_json, write_json
 
+COMMIT = "630d7dab4c040882834de6fa21baf9a60372accd"  # the branch's last one in January 2026
 SOURCES = {
-    "github": ("https://github.com/soerenab/AudioMNIST/archive/refs/heads/master.zip",),
+    "github": (f"https://github.com/soerenab/AudioMNIST/archive/{COMMIT}.zip",),
     "h2o": ("https://h2o-ht-catalog.s3.amazonaws.com/amnist_audio_regression.zip",),
     "huggingface": ("https://huggingface.co",),
 }
@@ -65,8 +74,10 @@ def fetch(root: Path | str, source: Path | str | None = None, progress: bool = T
 def _check(folder: Path, source: Path | str, progress: bool) -> None:
     if problems := verify(folder, **SHAPE, progress=progress):
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        # What was unpacked has no place yet that a reader could look into.
+        said = " ".join(problems[:3]).replace(f"{folder}: ", "").replace(f" in {folder}", "").replace(f"{folder}/", "")
         raise BadArchive(
-            f"{source}: not a whole AudioMNIST: {' '.join(problems[:3])}{more} "
+            f"{source}: not a whole AudioMNIST: {said}{more} "
             f"To use a part of it, give the folder itself as the corpus: it is read as your own recordings."
         )
 
@@ -114,7 +125,7 @@ def _fetch_from_hub(root: Path, progress: bool) -> Path:
                 f"{hub.endpoint} did not send {HUB_REPOSITORY} ({type(error).__name__}). Try again, or another source."
             ) from None
         try:
-            with atomic_folder(root) as folder:
+            with whole_folder(root) as folder:
                 speakers, takes = {}, Counter()
                 for table in tables:
                     _unpack_table(ParquetFile(table), folder, speakers, takes, progress)
@@ -228,8 +239,9 @@ def _metadata(root: Path) -> dict[str, dict] | None:
     if path is None:
         if next(root.rglob(LABELS), None):
             return None
+        here, whole = len(_recordings(root)), SHAPE["speakers"] * SHAPE["digits"] * SHAPE["takes"]
         raise CourseError(
-            f"{root}: {META} is missing; it says who the speakers are. "
+            f"{root}: {META} is missing; it says who the speakers are. {here:,} of {whole:,} recordings are here. "
             f"Put it beside the speakers' folders, or run `spokendigits fetch audiomnist`."
         )
     try:

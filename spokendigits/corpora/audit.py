@@ -2,18 +2,19 @@
 
 import hashlib
 import multiprocessing
-import re
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import soundfile
 from tqdm import tqdm
 
+from spokendigits.corpora import recording
 from spokendigits.corpora.corpus import COLUMNS, Corpus
 from spokendigits.devices import cores
+from spokendigits.errors import CourseError
 
 SILENT = 10 ** (-60 / 20)  # peak, -60 dBFS
 RAIL = 0.999  # of full scale; 16-bit audio that clips stays just below 1
@@ -24,32 +25,18 @@ POOL_FROM = 5_000  # clips; below that, starting processes costs more than it sa
 def header_problem(path: Path | str) -> str | None:
     """What a file's header says against it, in a few words: unreadable, truncated, empty. None: nothing."""
     try:
-        with soundfile.SoundFile(path) as file:
-            return damage(file)
-    except (soundfile.LibsndfileError, OSError) as error:
-        return f"unreadable ({_why(path, error)})"
+        with recording.opened(path):
+            return None
+    except CourseError as error:
+        return _kind(str(error))
 
 
-def _why(path: Path | str, error: Exception) -> str:
-    if not Path(path).is_file():
-        return "no such file"
-    return getattr(error, "error_string", str(error)).rstrip(".")
-
-
-def damage(file: soundfile.SoundFile) -> str | None:
-    """What an opened file's header says against it, in a few words: truncated, empty. None: nothing."""
-    if file.frames == 0:
-        return "empty (0 samples)"
-    # libsndfile reads what is left of a cut WAV without complaint; only its log tells.
-    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    # Programs that write to a pipe announce "as long as can be": that is no cut.
-    if cut and int(cut[2]) < int(cut[1]) < 2**31 - 2**16:
-        return f"truncated ({cut[2]} of {cut[1]} bytes of audio)"
-    return None
+def _kind(problem: str) -> str:
+    return problem if problem.startswith(("truncated", "empty")) else f"unreadable ({problem})"
 
 
 class _Facts(NamedTuple):
-    problem: str | None
+    problem: str = ""
     digest: str = ""
     rate: int = 0
     channels: int = 0
@@ -57,26 +44,34 @@ class _Facts(NamedTuple):
     peak: float = np.nan
     clipped: bool = False
     finite: bool = True
+    offset: float = 0.0
+    cancel: bool = False
 
 
 def _look(path: str) -> _Facts:
+    peak, clipped, finite = 0.0, False, True
+
+    def seen(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        nonlocal peak, clipped, finite
+        for block in blocks:
+            loud = np.abs(block)
+            finite &= bool(np.isfinite(loud).all())
+            peak = max(peak, float(np.nan_to_num(loud, nan=0, posinf=0).max(initial=0)))
+            rail = loud >= RAIL
+            # One sample at full scale is a well-levelled recording; three in a row are a flattened wave.
+            clipped |= bool((rail[:-2] & rail[1:-1] & rail[2:]).any())
+            yield np.nan_to_num(block, posinf=0, neginf=0)
+
     try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        with soundfile.SoundFile(path) as file:
-            peak, clipped, finite = 0.0, False, True
+        with recording.opened(path) as file:
             # In blocks: a recording of three hours must not fill the memory.
-            for block in file.blocks(1 << 20, dtype="float32", always_2d=True):
-                loud = np.abs(block)
-                finite &= bool(np.isfinite(loud).all())
-                peak = max(peak, float(np.nan_to_num(loud, nan=0, posinf=0).max(initial=0)))
-                rail = loud >= RAIL
-                # One sample at full scale is a well-levelled recording; three in a row are a flattened wave.
-                clipped |= bool((rail[:-2] & rail[1:-1] & rail[2:]).any())
-            seconds = file.frames / file.samplerate
-            return _Facts(damage(file), digest, file.samplerate, file.channels, seconds, peak, clipped, finite)
-    except (soundfile.LibsndfileError, OSError) as error:
-        return _Facts(f"unreadable ({_why(path, error)})")
+            offsets, cancel, _ = recording.middle(seen(file.blocks(1 << 20, dtype="float32", always_2d=True)))
+            seconds, offset = file.frames / file.samplerate, float(np.abs(offsets).max())
+            facts = (file.samplerate, file.channels, seconds, peak, clipped, finite, offset, cancel)
+        with open(path, "rb") as raw:
+            return _Facts("", hashlib.file_digest(raw, "sha256").hexdigest(), *facts)
+    except CourseError as error:
+        return _Facts(_kind(str(error)))
 
 
 def _look_at_all(paths: list[str], progress: bool) -> pd.DataFrame:
@@ -95,8 +90,8 @@ def audit(corpus: Corpus, progress: bool = True) -> pd.DataFrame:
     notes follow as rows of their own, with `clips` missing (NA). A file that is gone or broken is counted, not raised.
     """
     clips = corpus.table.join(_look_at_all([str(corpus.root / path) for path in corpus.table["path"]], progress))
-    problem = clips["problem"].fillna("")
-    heard = clips[~problem.str.startswith(("unreadable", "empty"))]
+    problem = clips["problem"]
+    heard = clips[problem == ""]
     common = heard["rate"].mode().iloc[0] if len(heard) else 0
     twins = clips[(clips["digest"] != "") & clips.duplicated("digest", keep=False)]
     labels = twins.groupby("digest")[["digit", "speaker"]].transform("nunique")
@@ -109,7 +104,9 @@ def audit(corpus: Corpus, progress: bool = True) -> pd.DataFrame:
         ("NaN or infinite samples", heard[~heard["finite"]], "Replace or remove them."),
         ("silent", heard[heard["peak"] < SILENT], "Peak below -60 dBFS: listen, then record again or remove."),
         ("clipped", heard[heard["clipped"]], "Three samples in a row at full scale: recorded too loud."),
+        ("off zero", heard[heard["offset"] > 0], "A sound card's constant: it is taken away.", "{path} ({offset:.3f})"),
         ("not mono", heard[heard["channels"] > 1], "Averaged to mono: listen.", "{path} ({channels} channels)"),
+        ("channels that cancel", heard[heard["cancel"]], "One of them is the other upside down: the loudest is used."),
         ("another sample rate", heard[heard["rate"] != common], advice_on_rate, "{path} ({rate:,} Hz)"),
         ("shorter than 0.15 s", heard[heard["seconds"] < SHORT], "Is it cut off?", "{path} ({seconds:.2f} s)"),
         ("longer than 1 s", heard[heard["seconds"] > LONG], "Its loudest second is used.", "{path} ({seconds:.2f} s)"),

@@ -16,9 +16,9 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from spokendigits.corpora.storage import STAMP, check_replaceable, disk_errors, read_facts
+from spokendigits.corpora.storage import STAMP, check_replaceable, disk_errors, read_facts, whole_folder
 from spokendigits.errors import CourseError
-from spokendigits.files import atomic_folder, check_room, write_json
+from spokendigits.files import check_room, write_json
 
 ATTEMPTS = 4  # in a row without one byte of progress
 PAUSE = 1.0  # seconds before the second attempt; grows with each one
@@ -59,7 +59,7 @@ def download(urls: Sequence[str], folder: Path, filename: str, progress: bool = 
     raise Unavailable(
         f"{filename} could not be downloaded: {'; '.join(reasons)}. Run the same command again to go on; or open "
         f"{urls[0]} in a browser, save the file as {folder / filename}, and run it again; "
-        f"or set SPOKENDIGITS_DATA to a folder that holds the corpus."
+        "or set SPOKENDIGITS_DATA to a folder that holds the corpus."
     )
 
 
@@ -157,12 +157,14 @@ def _reason(url: str, error: requests.RequestException) -> str:
 def _extract(source: Path, folder: Path, progress: bool) -> None:
     """Unpacks an archive to an empty folder, once every member's name was seen to be safe."""
     with open(source, "rb") as file:
-        start = file.read(2)
-    is_zip = start == b"PK"
-    if not is_zip and start != b"\x1f\x8b":
+        start = file.read(512)
+    is_zip, is_tar = start[:2] == b"PK", start[257:262] == b"ustar"
+    if not (is_zip or is_tar or start[:2] == b"\x1f\x8b"):
         raise BadArchive(f"{source.name}: neither a zip nor a tar.gz (a sign-in page?). Download it again.")
-    with zipfile.ZipFile(source) if is_zip else tarfile.open(source, "r:gz") as archive:
+    with zipfile.ZipFile(source) if is_zip else tarfile.open(source, "r" if is_tar else "r:gz") as archive:
         members = archive.infolist() if is_zip else archive.getmembers()
+        for member in members if is_zip else ():
+            member.filename = member.filename.replace("\\", "/")  # some programs on Windows write them so
         names = [member.filename if is_zip else member.name for member in members]
         for name, member in zip(names, members, strict=True):
             # Windows reads a backslash as a slash and "C:" as a place, so they count as such everywhere.
@@ -199,7 +201,11 @@ def unpack(
     """
     source, target = Path(source), Path(target)
     try:
-        with disk_errors(target), atomic_folder(target) as folder, TemporaryDirectory(dir=target.parent) as scratch:
+        with (
+            disk_errors(target),
+            whole_folder(target) as folder,
+            TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch,
+        ):
             if not source.is_dir():
                 _extract(source, Path(scratch), progress)
             given = source if source.is_dir() else Path(scratch)
@@ -246,7 +252,7 @@ def install(
 
     check_replaceable(root)
     if source not in sources:
-        if not Path(source).exists():
+        if not (Path(source).is_dir() or Path(source).is_file()):
             raise CourseError(f"{source}: no such file or folder, and no source of {corpus}: {', '.join(sources)}.")
         return unpack(source, root, progress, place, finish_and_stamp)
     archive = download(sources[source], root.parent / "downloads", filename, progress)

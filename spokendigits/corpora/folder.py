@@ -1,64 +1,89 @@
 """Anybody's own recordings: a folder whose file names say what was said, or a CSV. Notebook 6."""
 
+import csv
+import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
 from spokendigits.corpora.corpus import Corpus, table_of
+from spokendigits.corpora.recording import EXTENSIONS, FOREIGN
 from spokendigits.errors import CourseError
 
 PATTERN = "{digit}_{speaker}_{take}.wav"
-EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
 FACTS = ["gender", "accent", "age", "native", "room", "origin"]
-FIELDS = {"digit": "[0-9]", "speaker": "[^/]+?", "take": "[0-9]+"}
+FIELDS = {"digit": "[0-9]", "speaker": "[^/]+?", "take": "[0-9]{1,9}"}
+GENDERS = {"m": "male", "man": "male", "boy": "male", "f": "female", "w": "female", "woman": "female", "girl": "female"}
+AGES = (0, 120)  # years
 
 
 def read(root: Path | str, pattern: str = PATTERN, csv: Path | str | None = None) -> Corpus:
-    """Reads recordings (.wav, .flac, .ogg, .mp3) below the folder `root`, or those that a CSV lists.
+    """Reads recordings (EXTENSIONS) below the folder `root`, or those that a CSV lists.
 
     pattern: `{digit}` (0-9) must be in it; `{speaker}` and `{take}` (a number) may be, and `*` and `**/` stand for
     anything. It is compared with the file's name, or with its path inside `root` if it holds a slash, as in
-    `{speaker}/{digit}-{take}.wav`. Its extension stands for all four.
+    `{speaker}/{digit}-{take}.wav`. Its extension stands for all of them.
     csv: a file with the columns path (relative to the CSV) and digit; speaker, take, and facts (gender, accent, age,
     native, room, origin) may follow. `root` may be the CSV itself. Without takes, clips are numbered in order.
-    Raises CourseError for a file without a digit, a column or file that is missing, and when there is nothing at all.
+    Notes say what was left out, or may be a mistake. Raises CourseError for a file without a digit, a column or file that
+    is missing, and when there is nothing at all.
     """
     root = Path(root)
     if csv is None and root.suffix.lower() == ".csv":
         csv = root
     if csv is not None:
         root = Path(csv).parent
-    table = _from_names(root, pattern) if csv is None else _from_csv(Path(csv))
-    notes = ()
+    table, notes = _from_names(root, pattern) if csv is None else _from_csv(Path(csv))
     speakers = table.get("speaker", pd.Series(pd.NA, table.index, dtype=object))
     table["speaker"] = speakers.fillna("unknown")
     if speakers.isna().any():
-        notes = ("Clips without a speaker: nothing can be said about voices that were never heard.",)
+        notes.append("Clips without a speaker: nothing can be said about voices that were never heard.")
     elif speakers.nunique() < 2:
-        notes = ("All clips are of one speaker: they cannot show how well another voice is understood.",)
+        notes.append("All clips are of one speaker: they cannot show how well another voice is understood.")
     if "take" not in table:
         table = table.sort_values("path")
         table["take"] = table.groupby(["speaker", "digit"]).cumcount()
+    elif len(same := table[table.duplicated(["digit", "speaker", "take"], keep=False)].sort_values(["digit", "path"])):
+        notes.append(
+            f"{len(same):,} clips share digit, speaker and take with another, {' and '.join(same['path'][:2])} first: "
+            "two people of one name? Give each a name of their own."
+        )
     title = f"Recordings in {root.resolve().name}"
-    return Corpus("folder", root, table, title, "unknown", "your own files", notes=notes)
+    return Corpus("folder", root, table, title, "unknown", "your own files", notes=tuple(notes))
 
 
-def _from_names(root: Path, pattern: str) -> pd.DataFrame:
-    expression = _expression(pattern)
-    if not root.is_dir():
-        raise CourseError(f"{root}: no such folder.")
-    inside = [path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS]
-    paths = sorted(path.as_posix() for path in inside if not any(part.startswith(".") for part in path.parts))
-    if not paths:
-        raise CourseError(f"{root}: no recordings here ({', '.join(EXTENSIONS)}). Check the folder.")
-    table = table_of(paths, expression, whole="/" in pattern)
-    if odd := sorted(set(paths).difference(table["path"])):
+def _from_names(root: Path, pattern: str) -> tuple[pd.DataFrame, list[str]]:
+    expression, there, strange, notes = _expression(pattern), [], Counter(), []
+
+    def refuse(error: OSError) -> None:
+        raise CourseError(f"{error.filename}: {error.strerror}.")
+
+    for folder, inside, names in os.walk(root, onerror=refuse):
+        inside[:] = [name for name in inside if not name.startswith(".")]
+        for path in (Path(folder, name) for name in names if not name.startswith(".")):
+            kind = path.suffix.lower()
+            if kind in EXTENSIONS and path.is_file():
+                there.append(path.relative_to(root).as_posix())
+            elif kind in EXTENSIONS + FOREIGN:
+                strange[kind if kind in FOREIGN else "no regular file"] += 1
+    if strange:
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(strange.items()))
+        notes.append(
+            f"{strange.total():,} recordings were left out, for they cannot be read here: {kinds}. Save as WAV."
+        )
+    if not there:
         raise CourseError(
-            f"{root}: {len(odd):,} of {len(paths):,} file names say no digit as {pattern} does: {odd[0]} first. "
+            " ".join([f"{root}: no recordings here ({', '.join(EXTENSIONS)}). Check the folder.", *notes])
+        )
+    table = table_of(sorted(there), expression, whole="/" in pattern)
+    if odd := sorted(set(there).difference(table["path"])):
+        raise CourseError(
+            f"{root}: {len(odd):,} of {len(there):,} file names say no digit as {pattern} does: {odd[0]} first. "
             f"Rename or remove them, give another pattern, or list the files in a CSV (path,digit,speaker,take)."
         )
-    return table
+    return table, notes
 
 
 def _expression(pattern: str) -> re.Pattern:
@@ -82,31 +107,55 @@ def _expression(pattern: str) -> re.Pattern:
     return re.compile("".join(parts) + r"\.[A-Za-z0-9]+")
 
 
-def _from_csv(csv: Path) -> pd.DataFrame:
-    try:
-        # utf-8-sig: spreadsheets put a mark before the first column's name.
-        table = pd.read_csv(csv, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
-    except (OSError, ValueError) as error:
-        raise CourseError(f"{csv}: cannot be read as a CSV ({error}).".replace("\n", " ")) from None
-    table.columns = table.columns.str.strip()
+def _from_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    table, notes = _cells(path), []
     if missing := {"path", "digit"} - set(table.columns):
         raise CourseError(
-            f"{csv}: the column(s) {', '.join(sorted(missing))} are missing; found {', '.join(table.columns)}. "
+            f"{path}: the column(s) {', '.join(sorted(missing))} are missing; found {', '.join(table.columns)}. "
             f"Its first line must be path,digit or path,digit,speaker,take."
         )
     table = table[[column for column in ["path", "digit", "speaker", "take", *FACTS] if column in table]]
     table = table.assign(path=table["path"].str.replace("\\", "/", regex=False))  # written on Windows
     for column, kind, good in [
         ("digit", "a digit 0-9", table["digit"].str.fullmatch("[0-9]")),
-        ("take", "a number", table.get("take", pd.Series("0", table.index)).str.fullmatch("[0-9]+")),
-        ("path", "a file that is there", table["path"].map(lambda path: (csv.parent / str(path)).is_file())),
+        ("take", "a number", table.get("take", pd.Series("0", table.index)).str.fullmatch(FIELDS["take"])),
+        ("path", "a file that is there", table["path"].map(lambda name: (path.parent / str(name)).is_file())),
     ]:
         if bad := list(table.index[~good.fillna(False).astype(bool)]):
-            # The header is line 1, and people count from 1.
             raise CourseError(
-                f"{csv}: {column} is not {kind} in {len(bad):,} of {len(table):,} rows, line {bad[0] + 2} first "
+                f"{path}: {column} is not {kind} in {len(bad):,} of {len(table):,} rows, line {bad[0]} first "
                 f"({table[column][bad[0]]}). Correct or remove them."
             )
     if "age" in table:
-        table["age"] = pd.to_numeric(table["age"], errors="coerce").astype("Int64")
-    return table.astype({column: int for column in ("digit", "take") if column in table})
+        ages = pd.to_numeric(table["age"], errors="coerce") // 1
+        good = ages.between(*AGES)
+        if len(odd := table["age"][~good & table["age"].notna()].unique()):
+            notes.append(f"Ages that are none count as missing: {', '.join(odd[:3])}.")
+        table["age"] = ages.where(good).astype("Int64")
+    if "gender" in table:
+        table["gender"] = table["gender"].str.lower().replace(GENDERS)
+    return table.astype({column: int for column in ("digit", "take") if column in table}).reset_index(drop=True), notes
+
+
+def _cells(path: Path) -> pd.DataFrame:
+    """A CSV's cells, without blanks around them (empty ones: NA), by the line of the file that they stand in."""
+    try:
+        # utf-8-sig: spreadsheets put a mark before the first column's name.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, skipinitialspace=True)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise CourseError(f"{path}: cannot be read as a CSV ({error}).".replace("\n", " ")) from None
+    lines = {line: row for line, row in rows if any(row)}
+    if not lines:
+        raise CourseError(f"{path}: cannot be read as a CSV (nothing in it).")
+    header, *rows = lines.values()
+    while header[-1] == "":  # lines that end with a comma
+        header.pop()
+    if len(set(header)) < len(header):
+        raise CourseError(f"{path}: two columns have the same name. Its first line is {','.join(header)}.")
+    for line, row in lines.items():
+        if any(row[len(header) :]):
+            raise CourseError(f"{path}: line {line} has more cells than the first line. Correct it.")
+    rows = [(row + [""] * len(header))[: len(header)] for row in rows]
+    return pd.DataFrame(rows, index=[*lines][1:], columns=header, dtype=object).replace("", pd.NA)

@@ -53,8 +53,10 @@ def fetch(root: Path | str, source: Path | str | None = None, progress: bool = T
 def check(root: Path, origin: Path | str | None = None) -> None:
     """Raises CourseError with the first problem that `verify` finds."""
     if problems := verify(root):
+        # What was unpacked has no place yet that a reader could look into.
+        said = " ".join(problems).replace(f"{root}: ", "")
         raise BadArchive(
-            f"{origin or root}: not FSDD v1.0.10: {' '.join(problems)} Run `spokendigits fetch fsdd` for a whole copy, "
+            f"{origin or root}: not FSDD v1.0.10: {said} Run `spokendigits fetch fsdd` for a whole copy, "
             f"or give the folder itself as the corpus to read it as your own recordings."
         )
 
@@ -100,11 +102,11 @@ def _recordings(root: Path | str) -> Path:
     for folder in (root / "recordings", root):
         if any(folder.glob("[0-9]_*_*.wav")):
             return folder
-    raise CourseError(f"{root}: no FSDD recordings such as 7_jackson_32.wav here. Run `spokendigits fetch fsdd`.")
+    raise CourseError(f"{root}: no FSDD recordings such as 7_jackson_32.wav here.")
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    return {path.name: sha256(path) for path in sorted(folder.glob("[!.]*.wav"))}
+    return {path.name: sha256(path) for path in sorted(folder.glob("[!.]*.wav")) if path.is_file()}
 
 
 def _listed(digests: dict[str, str]) -> str:

@@ -2,11 +2,23 @@
 
 import contextlib
 import errno
+import os
+import re
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+from tqdm import tqdm
+
+try:
+    import fcntl
+except ImportError:  # Windows: nobody waits for another there
+    fcntl = None
 
 from spokendigits.errors import CourseError
-from spokendigits.files import read_json
+from spokendigits.files import atomic_folder, read_json
 
 STAMP = "corpus.json"  # lies in every corpus folder that this course fetched or made, and says where it came from
 
@@ -24,6 +36,49 @@ def check_replaceable(root: Path, stamp: str = STAMP) -> None:
     """Raises CourseError when `root` holds anything that this course did not put there."""
     if root.exists() and not (root / stamp).is_file() and (not root.is_dir() or any(root.iterdir())):
         raise CourseError(f"{root}: holds something else, and would be replaced. Move it away, or name another folder.")
+
+
+@contextlib.contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Waits until no other process makes `root`, and lets none begin until this one is done, or dead."""
+    path = root.with_name(f".{root.name}.lock")
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # whoever makes `root` will say what the disk does not let it do
+            path.parent.mkdir(parents=True, exist_ok=True)
+            while fcntl:
+                lock = stack.enter_context(open(path, "w"))
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    tqdm.write(f"{root.name}: another process is at it. Waiting until it is done.", file=sys.stderr)
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                # Whoever held it takes its file away in the end: then another file is to be held.
+                if path.exists() and os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
+                    stack.callback(path.unlink, missing_ok=True)
+                    break
+        yield
+
+
+def only_writer(file: IO) -> bool:
+    """Whether no other process holds an open file; this one then does, until it closes it."""
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some network file systems know no locks
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def whole_folder(root: Path, *kept: Path) -> Iterator[Path]:
+    """`files.atomic_folder` for whoever is `alone` with `root`: what a kill has left beside it goes first, but for `kept`."""
+    for path in root.parent.glob(f".{root.name}-*"):
+        if path not in kept and re.fullmatch(r"-\w{8}(-old)?", path.name.removeprefix(f".{root.name}")):
+            shutil.rmtree(path, ignore_errors=True)
+    with atomic_folder(root) as folder:
+        yield folder
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from spokendigits.corpora import espeak
+from spokendigits.corpora import espeak, recording
 from spokendigits.corpora.synthetic import SPEAKERS
 from spokendigits.devices import cores
 from spokendigits.errors import CourseError
@@ -118,7 +118,8 @@ def stage(folder: Path | str, runtime: Path | str | None = None) -> dict:
         "runtime": VERSION if runtime is not None else None,
         "model": _facts(model) if model.is_file() else None,
         # The constants of `vad.find_words`, so that the browser's copy of it has no numbers of its own.
-        "words": {name.lower(): getattr(vad, name) for name in sorted(vars(vad)) if name.isupper()},
+        "words": {name.lower(): getattr(vad, name) for name in sorted(vars(vad)) if name.isupper()}
+        | {"cancel": recording.CANCEL},
         "parts": {SCRIPTS[name]: _pack(SCRIPTS[name], path, folder) for name, path in sources.items()},
         "samples": _samples(folder),
     }

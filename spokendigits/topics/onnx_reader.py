@@ -8,7 +8,7 @@ from textwrap import shorten
 import numpy as np
 import onnxruntime
 
-from spokendigits.corpora.corpus import FULL_SCALE
+from spokendigits.corpora.corpus import DIGITS, FULL_SCALE
 from spokendigits.devices import cores
 from spokendigits.errors import CourseError
 from spokendigits.recipe import Recipe
@@ -35,7 +35,8 @@ class OnnxClassifier:
         """Reads waveforms [batch, samples], float in -1..1 or int16, of the recipe's sample rate and length.
 
         Returns log-probabilities [batch, 10], scores [batch] (`losses.digit_score`) and the pictures that the network
-        saw [batch, 1, n_mels, frames], all float32. Raises CourseError for another shape.
+        saw [batch, 1, n_mels, frames], all float32. Raises CourseError for another shape, and
+        for what is no number.
         """
         waveform = np.asarray(waveform)
         if waveform.ndim != 2 or waveform.shape[1] != self.recipe.samples or not len(waveform):
@@ -45,7 +46,11 @@ class OnnxClassifier:
             )
         if waveform.dtype == np.int16:
             waveform = waveform.astype(np.float32) / FULL_SCALE
-        return tuple(self.session.run(OUTPUTS, {INPUT: waveform.astype(np.float32, copy=False)}))
+        waveform = waveform.astype(np.float32, copy=False)
+        answers = self.session.run(OUTPUTS, {INPUT: waveform})
+        if not (np.isfinite(waveform).all() and np.isfinite(answers[1]).all() and not np.isnan(answers[0]).any()):
+            raise CourseError("the answer is no number: samples are no numbers of about -1..1, or weights are damaged.")
+        return tuple(answers)
 
 
 def load_onnx(path: Path | str, threads: int | None = None) -> OnnxClassifier:
@@ -68,6 +73,11 @@ def load_onnx(path: Path | str, threads: int | None = None) -> OnnxClassifier:
         facts = json.loads(session.get_modelmeta().custom_metadata_map[ENTRY])
         recipe = Recipe().but(**facts["recipe"])
         rest = [facts[name] for name in ("labels", "threshold", "weights", "sha256")]
+        if (
+            not (rest[1] is None or (isinstance(rest[1], int | float) and np.isfinite(rest[1])))
+            or len(list(rest[0])) != DIGITS
+        ):
+            raise CourseError(f"its threshold is {rest[1]!r}, its labels are {rest[0]!r}")
         names = [value.name for value in (*session.get_inputs(), *session.get_outputs())]
         if names != [INPUT, *OUTPUTS]:
             raise CourseError(f"it has {', '.join(names)}")

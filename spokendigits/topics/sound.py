@@ -30,11 +30,12 @@ def durations(seconds: pd.Series, limit: float) -> Figure:
 
 def speakers(table: pd.DataFrame) -> Figure:
     """Clips of each speaker, coloured by gender where it is known."""
-    voices = table.groupby("speaker")
+    voices = table.groupby(table["speaker"].str.replace("$", r"\$"))  # a dollar sign would begin a formula
     counts, unknown = voices.size(), pd.Series("unknown", voices.size().index)
     gender = voices["gender"].first().fillna("unknown") if "gender" in table else unknown
     fig, ax = figure(8, 2.4)
-    for kind, colour in (("female", ORANGE), ("male", BLUE), ("unknown", GREY)):
+    others = sorted({*gender} - {"female", "male", "unknown"})
+    for kind, colour in (("female", ORANGE), ("male", BLUE), *((kind, GREEN) for kind in others), ("unknown", GREY)):
         shown = counts.where(gender == kind, 0)
         if shown.any():
             ax.bar(counts.index, shown, color=colour, label=f"{kind} ({(gender == kind).sum()})", width=0.8)
@@ -53,7 +54,7 @@ def split_map(table: pd.DataFrame, splits: dict[str, Split]) -> Figure:
     held_out = {
         name: table.index.isin(np.concatenate([parts.validation, parts.test])) for name, parts in splits.items()
     }
-    share = pd.DataFrame(held_out).groupby(table["speaker"].to_numpy()).mean()
+    share = pd.DataFrame(held_out).groupby(table["speaker"].str.replace("$", r"\$").to_numpy()).mean()
     fig, ax = figure(8, 0.9 + 0.5 * len(splits))
     bar = {"label": "share held out"}
     sns.heatmap(

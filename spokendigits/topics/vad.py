@@ -34,8 +34,9 @@ class Word:
 def find_words(audio: np.ndarray, sample_rate: int) -> list[Word]:
     """The spoken parts of a recording, float [n] in -1..1, in their order; none if it is too quiet.
 
-    A word longer than LONGEST is no single word: who calls this decides what it is.
+    A word longer than LONGEST is no single word: who calls this decides what it is. A constant is taken away first.
     """
+    audio = audio - audio.mean() if len(audio) else audio
     return words_of(levels([audio], sample_rate), sample_rate, len(audio))
 
 

@@ -291,6 +291,10 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_is(trained, exported,
     names = {"README.md", "labels.json", "model.safetensors", "recipe.yaml"}
     assert {file.name for file in out.iterdir()} == {*names, "export.json"} and capsys.readouterr().err == ""
     # What the reader put there is worth more than an export.
+    for elsewhere in (tmp_path / "nowhere", tmp_path):
+        (out / "link").symlink_to(elsewhere)
+        assert cli.main([*bundle, str(out)]) == 2 and str(out / "link") in capsys.readouterr().err
+        (out / "link").unlink()
     (out / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for place, named in ((out, str(out / "notes.txt")), (tmp_path, ""), (tmp_path / "file", str(tmp_path / "file"))):
@@ -454,7 +458,16 @@ def test_what_is_served_reads_files_and_waveforms(mlflow, trained, people, expor
             assert answer["digit"] == (None if score == scores.min() else said.argmax()), name
     stereo = base64.b64encode((tmp_path / "stereo.flac").read_bytes()).decode()
     assert digits.predict(None, [stereo])[0]["probabilities"] == pytest.approx(np.exp(expected[0]), abs=0.01)
-    for wrong in (["no base64!"], [base64.b64encode(b"no sound").decode()], np.zeros((1, 99)), {"audio": [3]}):
-        with pytest.raises(Exception, match=r"base64|recording|waveforms") as refused:
+    broken = [np.where(np.arange(16_000) == 7, value, 0.0)[None] for value in (np.nan, np.inf, 1e300)]
+    ragged = [[0.0] * 16_000, [0.0]]
+    for wrong in (
+        ["no base64!"],
+        [base64.b64encode(b"no sound").decode()],
+        np.zeros((1, 99)),
+        {"audio": [3]},
+        ragged,
+        *broken,
+    ):
+        with pytest.raises(Exception, match=r"base64|recording|waveforms|no number") as refused:
             digits.predict(None, wrong)
         assert type(refused.value).__name__ == "MlflowException" and "\n" not in str(refused.value)

@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
+import fcntl
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,15 +20,20 @@ import pandas as pd
 import pytest
 import soundfile
 import soxr
+from safetensors.numpy import save_file
 
+from spokendigits import evaluation, lanes
 from spokendigits.app import cli, prediction
 from spokendigits.app.prediction import COLUMNS, Model, find_digits, read_words, recordings
+from spokendigits.classifier import Classifier
 from spokendigits.clips import fit, read_audio
+from spokendigits.corpora import recording
 from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
 from spokendigits.recipe import Recipe
 from spokendigits.topics import vad
 
+ROOT = Path(__file__).resolve().parents[2]
 RATE = 16_000
 RECIPE = Recipe().but(sample_rate=RATE, f_max=8_000.0)
 PI = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9]
@@ -126,10 +133,58 @@ def test_digits_are_read_from_recordings_of_any_kind(said, model, tmp_path, kind
     check(read_words(str(path), model), PI, places)
 
 
-def test_a_word_may_be_on_one_channel_alone(said, model, tmp_path):
-    audio, places = spoken(said, [6])
+@pytest.mark.parametrize("block", [recording.BLOCK, 5_003])
+def test_digits_are_read_whatever_the_recorder_did(said, model, tmp_path, monkeypatch, block):
+    """On one channel alone, one channel upside down, off zero, a header without an end; soft digits too are found then."""
+    monkeypatch.setattr(recording, "BLOCK", block)
+    audio, places = spoken(said, [6, 1, 4], seed=1)
     soundfile.write(tmp_path / "right.wav", np.stack([np.zeros_like(audio), audio], axis=1), RATE)
-    check(read_words(str(tmp_path / "right.wav"), model), [6], places)
+    soundfile.write(tmp_path / "upside down.wav", np.stack([audio, -audio], axis=1), RATE)
+    soundfile.write(tmp_path / "off zero.wav", audio / 2 + 0.085, RATE)
+    soundfile.write(tmp_path / "unfinished.wav", audio, RATE)
+    data = bytearray((tmp_path / "unfinished.wav").read_bytes())
+    data[4:8] = data[40:44] = bytes(4)
+    (tmp_path / "unfinished.wav").write_bytes(data)
+    for path in sorted(tmp_path.glob("*.wav")):
+        check(read_words(str(path), model), [6, 1, 4], places)
+    with open(tmp_path / "unfinished.wav", "rb") as pipe, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(pipe))
+        check(read_words("-", model), [6, 1, 4], places)
+
+
+def test_one_word_in_each_recording_is_a_mode_and_the_default_for_the_shortest(said, ear, model, tmp_path, capsys):
+    """As in training: the loudest second, whatever pauses, softness or length the word has."""
+    hiss, quiet = 3e-4 * np.random.default_rng(0).standard_normal((2, RATE)), np.zeros(RATE // 4)
+    words = {
+        "split": np.concatenate([said[8], quiet, said[8][: RATE // 5], hiss[0, : RATE // 2]]),
+        "soft": 0.004 * np.pad(said[3], RATE // 2),
+        "long": np.pad(np.tile(said[7], 5)[: int(1.8 * RATE)], RATE // 10),
+    }
+    for name, audio in words.items():
+        audio = np.pad(audio, (0, max(0, int(1.6 * RATE) - len(audio))))
+        soundfile.write(tmp_path / f"{name}.wav", audio, RATE, subtype="FLOAT")
+        many = read_words(str(tmp_path / f"{name}.wav"), model)
+        assert len(many) != 1 or many[0].digit is None, "else nothing is to be told"
+        (one,) = read_words(str(tmp_path / f"{name}.wav"), model, "one")
+        assert np.array_equal(ear.last[0], fit(read_audio(tmp_path / f"{name}.wav", RATE), RATE))
+        assert one.digit is not None and (one.start, one.end) == (0, len(audio) / RATE)
+    assert find_digits([str(tmp_path)], "ear.onnx", progress=False) == 0
+    note = "note: 3 recordings of at most 3 s gave no single word. If each holds one: --words one.\n"
+    assert capsys.readouterr().err == note
+    assert find_digits([str(tmp_path)], "ear.onnx", progress=False, words="one") == 0
+    assert capsys.readouterr().err == ""
+    # No longer than a word may be: one word, a breath and all; but silence is none.
+    soundfile.write(tmp_path / "brief.wav", np.concatenate([said[1], quiet, 0.2 * said[6][: RATE // 4]]), RATE)
+    assert [word.digit for word in read_words(str(tmp_path / "brief.wav"), model)] == [1]
+    assert len(read_words(str(tmp_path / "brief.wav"), model, "many")) == 2
+    soundfile.write(tmp_path / "hiss.wav", hiss[0], RATE)
+    soundfile.write(tmp_path / "silent.wav", hiss[0] / 9, RATE)
+    assert read_words(str(tmp_path / "hiss.wav"), model) == read_words(str(tmp_path / "silent.wav"), model, "one") == []
+    soundfile.write(tmp_path / "minute.wav", np.tile(hiss[0], 61), RATE)
+    with pytest.raises(CourseError, match="61 s long, and no single word"):
+        read_words(str(tmp_path / "minute.wav"), model, "one")
+    with pytest.raises(CourseError, match=r"unknown --words 'several'.*Known: one, many"):
+        find_digits([str(tmp_path)], "ear.onnx", words="several")
 
 
 def test_a_minute_and_more_is_read_block_by_block(said, model, tmp_path, monkeypatch):
@@ -140,7 +195,7 @@ def test_a_minute_and_more_is_read_block_by_block(said, model, tmp_path, monkeyp
     soundfile.write(tmp_path / "long.flac", soxr.resample(audio, RATE, 44_100), 44_100)
     once = None
     for block in (2**24, 3_001, 2**15):
-        monkeypatch.setattr(prediction, "BLOCK", block)
+        monkeypatch.setattr(recording, "BLOCK", block)
         words = read_words(str(tmp_path / "long.flac"), model)
         check(words, digits, places)
         once = once or words
@@ -184,7 +239,7 @@ def test_a_sound_longer_than_any_digit_is_none(ear, model, tmp_path, monkeypatch
     """Without a threshold, too; and an hour of hum is not kept in memory."""
     hum = 0.2 * np.sin(np.arange(70 * RATE) * 0.05)
     soundfile.write(tmp_path / "hum.wav", hum, RATE)
-    monkeypatch.setattr(prediction, "BLOCK", 2**14)
+    monkeypatch.setattr(recording, "BLOCK", 2**14)
     tracemalloc.start()
     (word,) = read_words(str(tmp_path / "hum.wav"), model)
     peak = tracemalloc.get_traced_memory()[1]
@@ -231,6 +286,7 @@ def test_a_folder_is_read_and_what_is_bad_is_said(folder, model, tmp_path, capsy
     assert list(dict.fromkeys(table["path"])) == [str(folder / name) for name in ORDER]
     words = table[table["digit"].str.isdigit()]
     chances = words[PROBABILITIES].to_numpy()
+    assert "\\n.wav\t" in out and len(out.splitlines()) == len(table) - 1, "a line for each, whatever its name"
     assert chances.sum(axis=1) == pytest.approx(1, abs=1e-4)
     assert chances.argmax(axis=1).tolist() == words["digit"].astype(int).tolist()
     assert chances.max(axis=1) == pytest.approx(words["probability"])
@@ -257,6 +313,9 @@ def test_what_cannot_be_read_is_one_line_each(said, model, tmp_path, capsys):
     soundfile.write(tmp_path / "nan.wav", np.where(np.arange(RATE) == 9_000, np.nan, 0.1), RATE, subtype="FLOAT")
     (tmp_path / "empty.wav").touch()
     (tmp_path / "nothing").mkdir()
+    (tmp_path / "phone.m4a").write_text("what a phone makes")
+    (tmp_path / "zero.wav").symlink_to("/dev/zero")
+    soundfile.write(tmp_path / "slow.wav", np.ones(44_000) / 2, 16)
     for name, problem in {
         "cut.wav": "truncated",
         "cut.flac": "",
@@ -265,6 +324,9 @@ def test_what_cannot_be_read_is_one_line_each(said, model, tmp_path, capsys):
         "empty.wav": "not readable as audio",
         "nothing": "no recordings in this folder",
         "missing.wav": "No such file",
+        "phone.m4a": "not readable as audio",
+        "zero.wav": "no regular file",
+        "slow.wav": "its sample rate is 16 Hz",
     }.items():
         assert find_digits([str(tmp_path / name)], "ear.onnx", tmp_path / f"{name}.csv", progress=False) == 1
         out, err = capsys.readouterr()
@@ -315,6 +377,10 @@ def test_a_table_cut_anywhere_ends_the_same(folder, said, model, ear, tmp_path, 
         rows = [row for row in rows if len(row) == len(COLUMNS)]
         kept = [row for row in rows[1:] if row[0] != rows[-1][0] and row[3].isdigit()]
         assert ear.heard == heard - len(kept), "what is whole is not read again"
+    with open(whole, "a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(CourseError, match=r"whole\.csv: another process writes this table"):
+            find_digits([str(folder)], "ear.onnx", whole, progress=False)
     assert ear.heard <= 1, "a whole table has its last recording read again, and no other"
     assert "continuing" in capsys.readouterr().err
     soundfile.write(folder / "ÿ.wav", spoken(said, [7])[0], RATE)
@@ -326,12 +392,13 @@ def test_a_table_is_continued_only_by_what_began_it(folder, model, tmp_path):
     out = tmp_path / "out.csv"
     find_digits([str(folder)], "ear.onnx", out, threshold=1.0, progress=False)
     held = out.read_bytes()
-    for name, threshold, why in (
-        ("eye.onnx", 1.0, "model ear, now eye"),
-        ("ear.onnx", None, "threshold 1.0, now None"),
+    for name, threshold, words, why in (
+        ("eye.onnx", 1.0, None, "model ear, now eye"),
+        ("ear.onnx", None, None, "threshold 1.0, now None"),
+        ("ear.onnx", 1.0, "one", "words None, now one"),
     ):
         with pytest.raises(CourseError, match=why):
-            find_digits([str(folder)], name, out, threshold, progress=False)
+            find_digits([str(folder)], name, out, threshold, progress=False, words=words)
     with pytest.raises(CourseError, match=r"a\.wav where .*2\.wav comes now"):
         find_digits([str(folder / "b")], "ear.onnx", out, 1.0, progress=False)
     with pytest.raises(CourseError, match="where nothing comes now"):
@@ -389,7 +456,100 @@ def test_both_kinds_of_model_answer_alike(models, folder, tmp_path, capsys):
     capsys.readouterr()
     options = ["--model", str(models / "digits.safetensors"), "--threshold", "1e6"]
     assert cli.main(["predict", str(folder / "b.wav"), *options]) == 0
-    assert capsys.readouterr().out.split("\t")[3] == "not a digit"
+    assert re.fullmatch(r"not a digit\tscore -?\d+\.\d\d\n", capsys.readouterr().out.split("\t", 3)[3])
+
+
+def test_a_model_reads_what_its_evaluation_read(trained, people):
+    """The same answers to the same recordings, the held-out ones, whole; and nearly so where words are searched for."""
+    model, rows = prediction.load(trained.model), trained.parts.validation[::6]
+    table = evaluation.predict(Classifier.load(trained.model), trained.clips, people, rows, progress=False)
+    paths = [str(people.file(row)) for row in rows]
+    for mode in ("one", None):
+        read = [read_words(path, model, mode) for path in paths]
+        brief = np.array([len(words) == 1 and words[0].start == 0 for words in read])
+        same = [words[0].digit == said for words, said in zip(read, table["predicted"], strict=True)]
+        assert brief.mean() > 0.98 and np.mean(same) > 0.99
+    chances = np.array([read_words(path, model, "one")[0].probabilities for path in paths])
+    assert np.abs(chances - table[PROBABILITIES].to_numpy()).max() < 0.02
+
+
+def test_one_word_stays_one_word(fsdd_root):
+    """Recordings of one digit in which a breath after it, or a pause in it, was taken for a second word."""
+    model = prediction.load(prediction.find_model())
+    for name in ("1_theo_31", "7_theo_37", "8_theo_22"):
+        (word,) = read_words(str(fsdd_root / "recordings" / f"{name}.wav"), model)
+        assert word.said == name[0]
+
+
+def test_the_courses_best_model_answers_unless_another_is_named(
+    fsdd_root, models, tones, tmp_path, monkeypatch, capsys
+):
+    path = str(fsdd_root / "recordings" / "7_jackson_3.wav")
+    assert cli.main(["predict", path]) == 0
+    out, err = capsys.readouterr()
+    assert out.split("\t")[3] == "7" and err == "", "it has heard people"
+    monkeypatch.setattr(lanes, "shipped", lambda name: tmp_path / name)
+    assert cli.main(["predict", path]) == 2 and "is not here. Name one: --model." in capsys.readouterr().err
+    # A run's folder, its name under runs/, an export's folder.
+    monkeypatch.setenv("SPOKENDIGITS_HOME", str(tmp_path))
+    synthetic = Classifier(Recipe.preset("fast").but(backbone="test_resnet.r160_in1k", weights="none"))
+    synthetic.save(tmp_path / "runs" / "new" / lanes.MODEL)
+    (tmp_path / "runs" / "new" / "run.json").write_text("{}")
+    for name in (str(tmp_path / "runs/new"), "new"):
+        assert prediction.find_model(name) == tmp_path / "runs" / "new" / lanes.MODEL
+    assert prediction.find_model(models) == models / "digits.onnx"
+    assert cli.main(["predict", path, "--model", "new"]) == 0
+    said = "note: this model has heard synthetic voices alone (synthetic). It may misread people.\n"
+    assert capsys.readouterr().err == said
+    assert (
+        cli.main(["predict", path, "--model", "old"]) == 2 and "old: no trained classifier" in capsys.readouterr().err
+    )
+
+
+def test_what_answers_without_numbers_is_refused(models, exported, rewrite, tmp_path, capsys):
+    network = Classifier.load(models / "digits.safetensors")
+    for value in network.backbone.parameters():
+        value.data[:] = np.nan
+    network.save(tmp_path / "nan.safetensors")
+    for name, weights in {
+        "json": "[]",
+        "list": '{"recipe": []}',
+        "none": '{"recipe": null, "weights": "none"}',
+    }.items():
+        save_file({}, tmp_path / f"{name}.safetensors", {"spokendigits": weights})
+    rewrite(exported[0] / "digits.onnx", tmp_path / "text.onnx", threshold="much")
+    rewrite(exported[0] / "digits.onnx", tmp_path / "nan.onnx", threshold=float("nan"))
+    for path in (*tmp_path.glob("*.safetensors"), *tmp_path.glob("*.onnx")):
+        assert cli.main(["predict", "a.wav", "--model", str(path)]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"error: {path}: ") and err.count("\n") == 1
+    for threshold in ("nan", "inf"):
+        assert cli.main(["predict", "a.wav", "--threshold", threshold]) == 2
+        assert f"a threshold of {threshold} is no score" in capsys.readouterr().err
+
+
+QUIET = """
+import os, sys, pathlib
+told = []
+def hook(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.gethostbyname"):
+        told.append((event, str(arguments)))
+sys.addaudithook(hook)
+from spokendigits.app import cli
+status = cli.main(sys.argv[1:])
+print(status, told, sorted(map(str, pathlib.Path.home().rglob("*"))))
+"""
+
+
+def test_predict_asks_nobody_and_leaves_nothing_behind(said, tmp_path):
+    """ONNX Runtime would write an identity into the reader's home, and tell its makers what runs it."""
+    soundfile.write(tmp_path / "a.wav", said[7], RATE)
+    (tmp_path / "home").mkdir()
+    kept = {name: os.environ[name] for name in ("PATH", "SPOKENDIGITS_HOME")}
+    environment = kept | {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", QUIET, "predict", str(tmp_path / "a.wav")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1:] == ["0 [] []"], done.stdout + done.stderr
 
 
 def test_an_exported_model_has_its_own_threshold_and_needs_no_pytorch(models, folder):

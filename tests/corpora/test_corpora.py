@@ -3,19 +3,23 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 import zipfile
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 from serving import closed_port
 
-from spokendigits import corpora
+from spokendigits import corpora, lanes
 from spokendigits.corpora import audiomnist, folder, fsdd
 from spokendigits.corpora import download as downloads
 from spokendigits.errors import CourseError
+from spokendigits.topics import sound
 
 META = {  # the published file's kinds of slips: ages as text, a joke, spellings
     "01": {"accent": "german", "age": 30, "gender": "male", "native speaker": "no", "recordingroom": "Kino"},
@@ -238,17 +242,28 @@ SILENT = json.dumps({"01": META["01"], "02": META["02"]})
         (lambda tree: (tree / META_FILE).write_text("{}"), "meta.txt says nothing about speaker(s) 01, 02, 03.", False),
     ],
 )
-def test_audiomnist_verify_names_the_fault(tree, home, plant, said, mended):
+def test_audiomnist_verify_names_the_fault(tree, home, monkeypatch, plant, said, mended):
     assert corpora.verify("audiomnist", tree) == []
     plant(tree)
     (problem,) = corpora.verify("audiomnist", tree)
     assert said in problem and "\n" not in problem
     if not mended:
         match = "more than once" if "twice" in said else "not a whole AudioMNIST"
-        refused(match, corpora.fetch, "audiomnist", source=tree, progress=False)
+        text = refused(match, corpora.fetch, "audiomnist", source=tree, progress=False)
+        assert ".audiomnist-" not in text, "nobody finds what was unpacked and is gone"
+        (tree.parent / "shared").mkdir()
+        (tree.parent / "shared" / "audiomnist").symlink_to(tree)
+        monkeypatch.setenv("SPOKENDIGITS_DATA", str(tree.parent / "shared"))
+        text = refused("where SPOKENDIGITS_DATA leads: ", corpora.fetch, "audiomnist", progress=False)
+        assert "unset SPOKENDIGITS_DATA" in text and said in text
         assert not (home / "data" / "audiomnist").exists()
     if "is missing" in said:
-        refused("is missing.*spokendigits fetch audiomnist", corpora.load, "audiomnist", source=tree)
+        refused(
+            "is missing.*60 of 60 recordings are here.*spokendigits fetch audiomnist",
+            corpora.load,
+            "audiomnist",
+            source=tree,
+        )
 
 
 def test_audiomnist_early_commit_is_recognised(tree, monkeypatch):
@@ -281,6 +296,9 @@ def test_fsdd_over_the_network(fsdd_root, server, monkeypatch, tmp_path, home):
     server.files["/v1.0.10.zip"] = (tmp_path / "x.zip").read_bytes()
     server.cuts = [5_000_000]
     monkeypatch.setitem(fsdd.SOURCES, "github", (f"{server.url}/v1.0.10.zip",))
+    kept = (".fsdd-1a2b3c4d-abcd_fgh", ".synthetic-abcd_fgh", "fsdd-1a2b3c4d")
+    for name in (".fsdd-abcd_fgh", ".fsdd-abcd_fgh-old", *kept):
+        (home / "data" / name / "recordings").mkdir(parents=True)
     corpus = corpora.load("fsdd", progress=False)
     assert [bool(asked) for _, asked in server.asked] == [False, True]
     assert len(corpus) == 3000 and corpus.table.groupby(["speaker", "digit"]).size().eq(50).all()
@@ -288,6 +306,10 @@ def test_fsdd_over_the_network(fsdd_root, server, monkeypatch, tmp_path, home):
     assert corpus.licence == "CC BY-SA 4.0" and not corpus.synthetic
     assert not list(corpus.root.rglob("*.py"))
     assert corpora.verify("fsdd", corpus.root) == []
+    # What a kill left beside it went when it was fetched; what others hold did not.
+    assert sorted(path.name for path in corpus.root.parent.iterdir() if path.name != "downloads") == sorted(
+        ["fsdd", *kept]
+    )
     # A byte that changes later is seen at the next load, and named: the list of digests was put beside the files.
     path = corpus.root / "recordings" / "7_jackson_32.wav"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
@@ -322,6 +344,36 @@ def test_fsdd_faults_are_named(recordings, fsdd_root, beside):
     refused("not FSDD v1.0.10", corpora.fetch, "fsdd", source=recordings, progress=False)
     # The way out that the message names.
     assert len(corpora.load(str(recordings))) == 3000
+
+
+def test_two_that_fetch_at_once_take_turns(fsdd_root, server, tmp_path, home):
+    """The second waits for the first, and finds it done: the server is asked once."""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for path in (fsdd_root / "recordings").glob("*.wav"):
+            archive.write(path, f"recordings/{path.name}")
+    server.files["/x.zip"] = (tmp_path / "x.zip").read_bytes()
+    code = "from spokendigits import corpora; from spokendigits.corpora import fsdd; "
+    code += f"fsdd.SOURCES['github'] = ({server.url + '/x.zip'!r},); print(corpora.fetch('fsdd', progress=False))"
+    started = [subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True) for _ in range(3)]
+    said = [process.communicate() for process in started]
+    assert [process.returncode for process in started] == [0] * 3, said
+    assert len(server.asked) == 1 and {out.strip() for out, _ in said} == {str(home / "data/fsdd")}
+    assert not list((home / "data").glob(".*")), "no lock is left"
+
+
+def test_a_shared_corpus_that_is_another_is_not_taken_for_it(tmp_path, home, monkeypatch, capsys):
+    monkeypatch.setenv("SPOKENDIGITS_DATA", str(tmp_path))
+    monkeypatch.setattr(corpora, "fetch", lambda name, source, root, *_, **options: options)
+    monkeypatch.setattr(corpora, "read", lambda name, root: SimpleNamespace(part=lambda *_: root))
+    for name, made in {"synthetic/corpus.json": {"takes": 6, "seed": 0}, "voices/voices.json": {"seed": 0}}.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(json.dumps(made))
+    assert corpora.load("synthetic", takes=6) == corpora.load("synthetic", takes=3) == tmp_path / "synthetic"
+    assert corpora.load("voices") == tmp_path / "voices" and capsys.readouterr().err == ""
+    for options, why in (({}, "takes 6, not 50"), ({"takes": 3, "seed": 3}, "seed 0, not 3 and takes 6, not 3")):
+        assert corpora.load("synthetic", **options)["takes"] == options.get("takes", 50)
+        assert why in capsys.readouterr().err
+    assert corpora.load("voices", seed=2) == {"seed": 2}
 
 
 def test_fsdd_from_a_folder_survives_an_interruption(recordings, home, monkeypatch):
@@ -364,7 +416,9 @@ def test_unknown_names_are_one_line_with_a_guess(tmp_path, home):
     assert "Did you mean 'audiomnist'?" in refused("no such corpus", corpora.load, "AudioMNIST")
     assert "Did you mean" not in refused("synthetic, voices, fsdd, audiomnist", corpora.load, str(tmp_path / "nowhere"))
     refused("no such corpus", corpora.fetch, "librispeech")
-    refused("no such file or folder", corpora.load, "fsdd", source=tmp_path / "gone.zip", progress=False)
+    os.mkfifo(tmp_path / "pipe.zip")
+    for name in ("gone.zip", "pipe.zip"):
+        refused("no such file or folder", corpora.load, "fsdd", source=tmp_path / name, progress=False)
     refused("at least one take", corpora.load, "fsdd", takes=0)
     assert not list(home.rglob("*.*"))
 
@@ -377,6 +431,7 @@ def test_own_recordings_by_file_name(tmp_path):
     tone(tmp_path / "more" / "3_ben_12.flac")
     tone(tmp_path / "more" / "4_ben_1.ogg", rate=16000)
     tone(tmp_path / "more" / "5_ben_1.mp3", rate=16000)
+    tone(tmp_path / "more" / "6_ben_1.aiff")
     (tmp_path / "more" / "._5_ben_1.wav").write_bytes(b"what a Mac leaves behind")
     (tmp_path / "notes.txt").write_text("not a recording")
     corpus = corpora.load(str(tmp_path))
@@ -385,8 +440,39 @@ def test_own_recordings_by_file_name(tmp_path):
         ["more/3_ben_12.flac", 3, "ben", 12],
         ["more/4_ben_1.ogg", 4, "ben", 1],
         ["more/5_ben_1.mp3", 5, "ben", 1],
+        ["more/6_ben_1.aiff", 6, "ben", 1],
     ]
     assert corpus.notes == () and corpora.verify(str(tmp_path), tmp_path) == []
+
+
+def test_what_is_left_out_or_looks_like_two_people_is_noted(tmp_path):
+    for name in ("anna/0_me_0.wav", "ben/0_me_0.wav", "ben/1_me_0.wav"):
+        tone(tmp_path / name)
+    for name in ("7_ben_0.m4a", "7_eve_0.webm", "8_eve_0.WEBM"):
+        (tmp_path / name).write_bytes(b"from a phone")
+    os.mkfifo(tmp_path / "7_queue_0.wav")
+    *_, left_out, doubled = sorted(corpora.load(str(tmp_path)).notes, key=len)
+    assert doubled.startswith(
+        "2 clips share digit, speaker and take with another, anna/0_me_0.wav and ben/0_me_0.wav first"
+    )
+    left = "4 recordings were left out, for they cannot be read here: .m4a (1), .webm (2), no regular file (1). Save as WAV."
+    assert left_out == left
+    tone(tmp_path / "only/7_anna_99999999999999999999999.wav")
+    refused("1 of 1 file names say no digit", corpora.load, str(tmp_path / "only"))
+
+
+def test_the_fast_lane_takes_a_part_of_any_large_corpus(tmp_path, monkeypatch):
+    for speaker, digit, take in product("abc", range(10), range(4)):
+        (tmp_path / f"{digit}_{speaker}_{take}.wav").touch()
+    own = str(tmp_path)
+    for few, speakers, takes in ((120, None, None), (119, 3, 3), (60, 3, 2), (20, 2, 1)):
+        monkeypatch.setattr(corpora, "FEW", few)
+        monkeypatch.setattr(corpora, "SPEAKERS", 2 if few == 20 else 20)
+        recipe = lanes.recipe("fast", own)
+        assert (recipe.speakers, recipe.takes) == (speakers, takes)
+        assert len(corpora.load(own, speakers=speakers, takes=takes)) <= few
+        assert lanes.recipe("full", own).takes is None
+    assert lanes.recipe("fast", "fsdd").takes is None and lanes.recipe("fast", "voices").speakers == 1
 
 
 @pytest.mark.parametrize(
@@ -432,7 +518,15 @@ def test_own_recordings_by_csv(tmp_path):
     for name in ("x.wav", "y.wav", "sub/z.wav"):
         tone(tmp_path / name)
     csv = tmp_path / "list.csv"
-    csv.write_text("\ufeffpath,digit,speaker,age\nx.wav,1,anna,30\ny.wav,1,anna,30\nsub\\z.wav,2,,\n", encoding="utf-8")
+    # A spreadsheet's mark, blanks, empty lines, and commas at the ends of lines.
+    lines = [
+        "\ufeffpath,digit,speaker,age,gender,",
+        "x.wav,1 ,anna,30, F,",
+        "",
+        "y.wav,1,anna,31.5,m,",
+        "sub\\z.wav, 2,,inf,d,",
+    ]
+    csv.write_text("\n".join(lines), encoding="utf-8")
     corpus = corpora.load(str(csv))
     assert corpus.table["path"].tolist() == ["x.wav", "y.wav", "sub/z.wav"]
     assert corpus.table["speaker"].tolist() == ["anna", "anna", "unknown"] and corpus.table["take"].tolist() == [
@@ -440,7 +534,11 @@ def test_own_recordings_by_csv(tmp_path):
         1,
         0,
     ]
-    assert corpus.table["age"].fillna(-1).tolist() == [30, 30, -1] and len(corpus.notes) == 1
+    assert corpus.table["age"].fillna(-1).tolist() == [30, 31, -1]
+    assert corpus.table["gender"].tolist() == ["female", "male", "d"]
+    assert corpus.notes[0] == "Ages that are none count as missing: inf." and len(corpus.notes) == 2
+    alt = sound.speakers(corpus.table.assign(speaker=["$x^{$", "$x^{$", "b"]))._repr_mimebundle_()["text/plain"]
+    assert "2 speakers (1 d, 1 female)" in alt or "2 speakers (1 female, 1 d)" in alt
 
 
 @pytest.mark.parametrize(
@@ -448,7 +546,10 @@ def test_own_recordings_by_csv(tmp_path):
     [
         ("file,digit\nx.wav,1\n", "the column\\(s\\) path are missing; found file, digit"),
         ("path;digit\nx.wav;1\n", "digit, path are missing"),
-        ("path,digit\nx.wav,1\nx.wav,ten\n", "digit is not a digit 0-9 in 1 of 2 rows, line 3 first \\(ten\\)"),
+        ("path,digit\nx.wav,1\n\n,\n\nx.wav,ten\n", "digit is not a digit 0-9 in 1 of 2 rows, line 6 first \\(ten\\)"),
+        ("path,digit,take\nx.wav,1,99999999999999999999999\n", "take is not a number"),
+        ("path,digit\nx.wav,1\nx.wav,1,anna\n", "line 3 has more cells than the first line"),
+        ("path,digit,digit\nx.wav,1,1\n", "two columns have the same name"),
         ("path,digit,take\nx.wav,1,first\n", "take is not a number"),
         ("path,digit\nx.wav,1\ngone.wav,2\n", "path is not a file that is there in 1 of 2 rows, line 3 first"),
         ("path,digit\n", "no clips found"),
@@ -482,16 +583,17 @@ def test_audit_finds_every_planted_fault(tmp_path, monkeypatch):
         soundfile.write(tmp_path / name, samples, rate, **options)
 
     def voice(seconds=0.5):
-        return 0.3 * rng.standard_normal(int(seconds * 8000)).clip(-3, 3)
+        noise = 0.3 * rng.standard_normal(int(seconds * 8000)).clip(-3, 3)
+        return noise - noise.mean() if len(noise) else noise
 
     for digit in range(10):
         write(f"{digit}_anna_0.wav", voice())
         write(f"{digit}_ben_0.wav", voice())
     faults = ("unreadable", "truncated", "empty", "NaN or infinite samples", "silent", "clipped", "not mono")
     faults += ("another sample rate", "shorter than 0.15 s", "longer than 1 s")
-    faults = {fault: f"{digit}_anna_0.wav" for digit, fault in enumerate(faults)} | {
-        "missing takes": "speaker ben, digit 5: 0 of 1"
-    }
+    faults = {fault: f"{digit}_anna_0.wav" for digit, fault in enumerate(faults)}
+    faults |= {"missing takes": "speaker ben, digit 5: 0 of 1", "off zero": "2_ben_0.wav (0.0"}
+    faults |= {"channels that cancel": "7_ben_0.wav"}
     faults |= dict.fromkeys(("identical files", "identical files, other digit or speaker"), "0_ben_0.wav")
     clean = corpora.audit(corpora.load(str(tmp_path)), progress=False)
     assert clean["clips"].tolist() == [0] * len(clean) and set(clean["check"]) == {*faults, "missing facts"}
@@ -508,18 +610,20 @@ def test_audit_finds_every_planted_fault(tmp_path, monkeypatch):
     write("9_anna_0.wav", voice(1.2))
     shutil.copy(tmp_path / "0_ben_0.wav", tmp_path / "1_ben_0.wav")
     (tmp_path / "5_ben_0.wav").unlink()
+    write("2_ben_0.wav", voice() + 0.05)
+    write("7_ben_0.wav", np.outer(voice(), [1, -1]))
     write("9_ben_1.wav", voice())  # of one word one take more: that is not what all others lack
     corpus = corpora.load(str(tmp_path))
     table = corpora.audit(corpus, progress=False).set_index("check")
     for check, example in faults.items():
-        assert table.loc[check, "clips"] == (2 if "identical" in check else 1), check
+        count = 2 if "identical" in check or check == "not mono" else 1
+        assert table.loc[check, "clips"] == count, check
         assert example in table.loc[check, "example"] and table.loc[check, "advice"], check
     assert table.loc["missing facts", "clips"] == 0
     # A file that goes between reading and looking is counted like a broken one.
     (tmp_path / "0_anna_0.wav").unlink()
-    assert (
-        corpora.audit(corpus, progress=False).set_index("check").loc["unreadable", "example"].endswith("no such file)")
-    )
+    gone = corpora.audit(corpus, progress=False).set_index("check").loc["unreadable", "example"]
+    assert gone.endswith("No such file or directory)")
     # Several processes see what one sees.
     alone = corpora.audit(corpus, progress=False)
     monkeypatch.setattr(sys.modules["spokendigits.corpora.audit"], "POOL_FROM", 1)

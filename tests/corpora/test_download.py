@@ -1,5 +1,6 @@
 """Downloads and archives, against a real server on this machine that cuts, refuses and forgets on order."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -194,9 +195,11 @@ both = pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 
 def test_zip_tar_and_folder_unpack_alike_and_place_chooses_and_renames(tmp_path):
     members = {"top/a.wav": b"a", "top/b/c.wav": b"c", "top/notes.txt": b"n"}
-    for number, name in enumerate(("x.zip", "x.tar.gz")):
-        whole = unpack(archive(tmp_path / name, members), tmp_path / str(number), progress=False)
-        assert contents(whole) == members
+    archive(tmp_path / "windows.zip", {name.replace("/", "\\"): content for name, content in members.items()})
+    (tmp_path / "x.tar").write_bytes(gzip.decompress(archive(tmp_path / "x.tar.gz", members).read_bytes()))
+    archive(tmp_path / "x.zip", members)
+    for number, name in enumerate(("x.zip", "x.tar.gz", "windows.zip", "x.tar")):
+        assert contents(unpack(tmp_path / name, tmp_path / str(number), progress=False)) == members
     for name in ("x.zip", "x.tar.gz", "0"):
         chosen = unpack(tmp_path / name, tmp_path / f"chosen-{name}", progress=False, place=wav_alone)
         assert contents(chosen) == {"a.wav": b"a", "b/c.wav": b"c"}

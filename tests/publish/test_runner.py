@@ -259,7 +259,10 @@ def test_pyproject_names_every_package_and_all_data_beside_the_modules():
     settings = tomllib.loads((root.parent / "pyproject.toml").read_text())["tool"]["setuptools"]
     folders = {path.parent.relative_to(root.parent).as_posix().replace("/", ".") for path in root.rglob("*.py")}
     assert folders == set(settings["packages"]) - {"spokendigits.shipped"}
-    shipped = [root.parent / "book" / name for name in ("model_card.md", "model_card.jinja", "references.bib")]
+    shipped = [
+        root.parent / "book" / name
+        for name in ("model_card.md", "model_card.jinja", "references.bib", "_static/say/digits.onnx")
+    ]
     shipped += (root.parent / "book" / "results").glob("*.json")
     beside = [path for path in root.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
     carried = set()

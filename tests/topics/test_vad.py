@@ -90,7 +90,9 @@ def test_words_are_where_the_sound_is_with_a_margin():
     ],
 )
 def test_what_counts_as_a_word(parts, count):
-    assert len(find_words(tones(*parts), RATE)) == count
+    """Whatever constant a sound card adds: it would be louder than all of them."""
+    for constant in (0.0, 0.085):
+        assert len(find_words(tones(*parts) + constant, RATE)) == count
 
 
 def test_a_clip_without_background_is_a_word(digits):
@@ -122,6 +124,7 @@ def test_every_rate_has_frames_of_whole_samples(rate):
 
 def test_blocks_give_the_levels_of_the_whole(digits):
     audio = np.concatenate(digits[:5])
+    audio -= audio.mean()
     whole = levels([audio], 22_050)
     random = np.random.default_rng(0)
     cuts = np.sort(random.integers(0, len(audio), 40))

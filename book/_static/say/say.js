@@ -23,6 +23,7 @@
     click: "There was only a short click. Say one digit, from zero to nine, then try again.",
     long: "That was not a digit: a sound without a pause, longer than any digit. Is it music, or a noise? Say one digit in a quiet place.",
     notDigit: "That was not a digit, as far as this model can tell. Say one from zero to nine, in English.",
+    oddWav: "This WAV file holds sound in a form that browsers cannot read. Save it as WAV with 16 bits (PCM), then try again.",
     notAudio: "This file holds no recording that the browser can read. Choose a WAV, FLAC, MP3 or Ogg file.",
     oldBrowser: "This browser is too old to run the model. Take a newer one: Firefox, Chrome, Edge or Safari of 2023 or later.",
     broken: "Something went wrong in this page. Load it again; if that does not help, try another browser.",
@@ -41,28 +42,32 @@
 
   /* ---- Sound: decode, resample, find the word, fit it to one clip ---- */
 
-  /* The sample rate that a file names, for the browser resamples all that it decodes to a rate that it is given. */
-  function ownRate(buffer) {
+  /* The sample rate that a file names, for the browser resamples all that it decodes to a rate that it is given; and
+     whether it is a WAV of a rare form, which browsers misread or refuse. */
+  function header(buffer) {
     const bytes = new DataView(buffer);
     const text = (start) => (start + 4 <= bytes.byteLength ? String.fromCharCode(...new Uint8Array(buffer, start, 4)) : "");
-    let rate = 0;
+    let rate = 0, odd = false;
     if (text(0) === "RIFF" && text(8) === "WAVE") {
       for (let at = 12; at + 16 <= bytes.byteLength; at += 8 + bytes.getUint32(at + 4, true) + (bytes.getUint32(at + 4, true) % 2)) {
         if (text(at) === "fmt ") {
           rate = bytes.getUint32(at + 12, true);
+          odd = ![1, 3, 6, 7, 0xfffe].includes(bytes.getUint16(at + 8, true)) || (at + 24 <= bytes.byteLength && bytes.getUint16(at + 22, true) > 32);
           break;
         }
       }
     } else if (text(0) === "fLaC" && bytes.byteLength > 21) {
       rate = bytes.getUint32(18) >>> 12;
     }
-    return rate >= 3000 && rate <= 192000 && rate % 25 === 0 ? rate : 48000; // of odd rates, `resample` would need too many phases
+    const usual = rate >= 3000 && rate <= 192000 && rate % 25 === 0; // of other rates, `resample` would need too many phases
+    return { rate: usual ? rate : 48000, odd, reversed: text(0) === "RIFX" };
   }
 
   /* The bytes of an audio file: {audio: Float32Array, mono, rate}. */
   async function decode(buffer) {
-    const rate = ownRate(buffer);
+    const { rate, odd, reversed } = header(buffer);
     let sound;
+    if (reversed) throw new Told(SAID.oddWav);
     try {
       try {
         sound = await new OfflineAudioContext(1, 1, rate).decodeAudioData(buffer.slice(0));
@@ -71,16 +76,29 @@
         sound = await new OfflineAudioContext(1, 1, 48000).decodeAudioData(buffer.slice(0));
       }
     } catch {
-      throw new Told(SAID.notAudio);
+      throw new Told(odd ? SAID.oddWav : SAID.notAudio);
     }
     if (!sound.length) throw new Told(SAID.notAudio);
-    const audio = new Float32Array(sound.length);
-    for (let channel = 0; channel < sound.numberOfChannels; channel++) {
-      const samples = sound.getChannelData(channel);
-      for (let i = 0; i < audio.length; i++) audio[i] += samples[i] / sound.numberOfChannels;
-    }
+    const channels = Array.from({ length: sound.numberOfChannels }, (_, channel) => centred(sound.getChannelData(channel)));
+    return { audio: mono(channels), rate: sound.sampleRate };
+  }
+
+  const mean = (numbers) => numbers.reduce((sum, one) => sum + one, 0) / numbers.length;
+
+  /* Around zero: without a sound card's constant. */
+  function centred(audio) {
+    const middle = mean(audio);
+    return audio.map((one) => one - middle);
+  }
+
+  /* The channels' average; of channels that cancel each other, the loudest. */
+  function mono(channels) {
+    const audio = channels[0].map((_, i) => channels.reduce((sum, one) => sum + one[i], 0) / channels.length);
     if (!audio.every(Number.isFinite)) throw new Told(SAID.notAudio);
-    return { audio, rate: sound.sampleRate };
+    const power = (one) => one.reduce((sum, value) => sum + value * value, 0) / one.length;
+    const powers = channels.map(power);
+    const cancel = channels.length > 1 && power(audio) < (BUILT.words.cancel * mean(powers)) / channels.length;
+    return cancel ? channels[powers.indexOf(Math.max(...powers))] : audio;
   }
 
   /* Kaiser's window at x, -1..1. */
@@ -143,7 +161,7 @@
   /* The spoken parts of a recording: [{start, end}] in seconds, and its loudest level in dB. */
   function findWords(audio, rate) {
     const { frames, quiet, floor, above_floor, below_peak, least, headroom, gap, shortest, margin } = BUILT.words;
-    const found = levels(audio, rate);
+    const found = levels(centred(audio), rate);
     const peak = found.length ? found.reduce((a, b) => Math.max(a, b)) : SILENT;
     if (peak < quiet) return { words: [], peak };
     const background = percentile(found.slice().sort(), floor / 100);
@@ -268,7 +286,7 @@
   /* From a recording to the answer for its first word (null without a word): {audio, words, peak, answer}. */
   async function answer(sound) {
     const { sample_rate, samples } = BUILT.model.recipe;
-    const audio = resample(sound.audio, sound.rate, sample_rate);
+    const audio = resample(centred(sound.audio), sound.rate, sample_rate);
     const { words, peak } = findWords(audio, sample_rate);
     if (!words.length) return { audio, words, peak, answer: null };
     const [word] = words;

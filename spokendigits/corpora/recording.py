@@ -1,0 +1,135 @@
+"""One recording: opened, seen to be whole, made mono. Clips, the audit and `spokendigits predict` hear the same by it."""
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import soundfile
+import soxr
+
+from spokendigits.errors import CourseError
+
+EXTENSIONS = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64",
+)  # fmt: skip  # what counts as a recording in a folder; a file that is named may be called anything
+FOREIGN = (".m4a", ".mp4", ".webm", ".aac", ".wma", ".amr", ".3gp", ".mka", ".mov")  # fmt: skip  # cannot be read here
+RATES = (1_000, 1_000_000)  # hertz; beyond them a header is wrong, and resampling would fill the memory
+BLOCK = 2**17  # samples of each channel that are in memory at a time
+OFFSET = 0.01  # a mean further from zero is a sound card's constant; FSDD's reach 0.008, and its clips stay as they are
+CANCEL = 0.05  # the mean of channels is so much softer than of channels that are not alike: they take each other away
+
+
+@contextlib.contextmanager
+def opened(source: Path | str | IO[bytes]) -> Iterator[soundfile.SoundFile]:
+    """A recording, open to be read. CourseError says in a few words what is wrong with it, and does not name it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            if isinstance(source, str | Path):
+                if not stat.S_ISREG(os.stat(source).st_mode):
+                    raise CourseError("no regular file")
+                source = os.fsencode(source)
+            file = stack.enter_context(soundfile.SoundFile(source))
+            if not file.frames and (finished := _finished(source, stack)):
+                file = stack.enter_context(soundfile.SoundFile(finished))
+            if problem := damage(file):
+                raise CourseError(problem)
+            yield file
+        except soundfile.SoundFileError as error:
+            why = str(getattr(error, "error_string", error)).rstrip(".")
+            raise CourseError(f"not readable as audio ({why})") from None
+        except OSError as error:
+            raise CourseError(str(error.strerror or error)) from None
+
+
+def _finished(source: bytes | IO[bytes], stack: contextlib.ExitStack) -> IO[bytes] | None:
+    """A copy of a WAV whose recorder never came to write how long it is; None if the file is empty indeed."""
+    raw = stack.enter_context(open(source, "rb")) if isinstance(source, bytes) else source  # noqa: SIM115
+    size = raw.seek(0, os.SEEK_END)
+    raw.seek(0)
+    start = raw.read(BLOCK)
+    raw.seek(0)
+    data, whole = start.find(b"data\0\0\0\0"), int.from_bytes(start[4:8], "little")
+    if start[:4] != b"RIFF" or data < 0 or data + 8 == size or data < whole <= size - 8:
+        return None
+    copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+    shutil.copyfileobj(raw, copy)
+    for place in (4, data + 4):
+        copy.seek(place)
+        copy.write(b"\xff" * 4)  # as long as can be: libsndfile then reads to the end
+    copy.seek(0)
+    return copy
+
+
+def damage(file: soundfile.SoundFile) -> str | None:
+    """What an opened file's header says against it, in a few words: truncated, empty, an odd rate. None: nothing."""
+    if file.frames == 0:
+        return "empty (0 samples)"
+    if not RATES[0] <= file.samplerate <= RATES[1]:
+        return f"its sample rate is {file.samplerate:,} Hz"
+    # libsndfile reads what is left of a cut WAV without complaint; only its log tells.
+    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    # Programs that write to a pipe announce "as long as can be": that is no cut.
+    if cut and int(cut[2]) < int(cut[1]) < 2**31 - 2**16:
+        return f"truncated ({cut[2]} of {cut[1]} bytes of audio)"
+    return None
+
+
+def read(file: soundfile.SoundFile, rate: int) -> np.ndarray:
+    """A whole recording: float32 [n] in -1..1, mono, resampled with soxr."""
+    audio = np.concatenate([*_mono(file)])
+    return audio if file.samplerate == rate else soxr.resample(audio, file.samplerate, rate)
+
+
+def blocks(file: soundfile.SoundFile, rate: int) -> Iterator[np.ndarray]:
+    """The same block by block, for a recording of any length; around zero, however little was missing."""
+    stream = None if file.samplerate == rate else soxr.ResampleStream(file.samplerate, rate, 1)
+    for audio in _mono(file, 0.0):
+        yield stream.resample_chunk(audio) if stream else audio
+    if stream:
+        yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def _mono(file: soundfile.SoundFile, least: float = OFFSET) -> Iterator[np.ndarray]:
+    """Channels averaged, or the loudest of channels that cancel each other; without a constant above `least`."""
+    whole = [*_channels(file)] if file.frames <= BLOCK else None
+    offsets, cancel, loudest = middle(whole or _channels(file), least)
+    for block in whole or _channels(file):
+        block = block - offsets if offsets.any() else block
+        yield block[:, loudest] if cancel else block.mean(axis=1)
+
+
+def _channels(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """float32 [n, channels] at the file's own rate. CourseError if a sample is no number, or the end is missing."""
+    file.seek(0)
+    frames = 0
+    while len(block := file.read(BLOCK, "float32", always_2d=True)):
+        frames += len(block)
+        if not np.isfinite(block).all():
+            raise CourseError("holds NaN or infinite samples")
+        yield block
+    # An MP3, also one in a WAV, may not know how long it is.
+    if not frames or (frames < file.frames and not file.subtype.startswith("MPEG")):
+        raise CourseError(f"truncated ({frames:,} of {file.frames:,} samples)")
+
+
+def middle(blocks: Iterable[np.ndarray], least: float = OFFSET) -> tuple[np.ndarray, bool, int]:
+    """Of a recording in blocks [n, channels]: what to take from each channel [channels], if it is more than `least`;
+    whether the channels cancel each other, and which is the loudest."""
+    count, sums, squares, square = 0, 0.0, 0.0, 0.0
+    for block in blocks:
+        count, sums = count + len(block), sums + block.sum(axis=0, dtype=float)
+        squares = squares + np.square(block, dtype=float).sum(axis=0)
+        square += np.square(block.mean(axis=1), dtype=float).sum() if block.shape[1] > 1 else 0
+    means = sums / count
+    offsets = np.where(np.abs(means) > least, means, 0).astype(np.float32)
+    powers, power = squares / count - means**2, square / count - means.mean() ** 2
+    # Of channels that have nothing in common, the mean has the mean power, divided by how many there are.
+    cancel = len(means) > 1 and power < CANCEL * powers.mean() / len(powers)
+    return offsets, bool(cancel), int(powers.argmax())
