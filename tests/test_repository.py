@@ -222,6 +222,18 @@ def test_every_target_of_the_makefile_says_what_it_does():
     assert set(re.findall(r"^make ([a-z-]+) +\S", listed, re.MULTILINE)) == make_targets()
 
 
+def test_the_setup_heeds_pips_settings_and_takes_one_release_of_uv(tmp_path):
+    """`user = true`, and a mirror: uv knows neither."""
+    said = subprocess.run(["make", "-n", "setup", f"VENV={tmp_path}"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert re.search(r"pip install .*--no-user .*uv==\d", said)
+    shell = re.search(r"^index=.*\n.*--default-index \$index\}\"; ", said.replace("\\\n", "\n"), re.MULTILINE)[0]
+    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"):
+        done = subprocess.run(
+            ["sh", "-c", f"{shell} echo $uv"], env={name: "https://mirror"}, capture_output=True, text=True
+        )
+        assert done.stdout.endswith("--default-index https://mirror\n")
+
+
 def test_the_lab_is_where_the_book_looks_for_it():
     """Everywhere by the line of the Makefile, which test_lab.py runs."""
     (line,) = re.findall(r"^lab:.*\n\t\$\(BIN\)/(.+)$", text("Makefile"), re.MULTILINE)
