@@ -63,6 +63,10 @@ def test_what_a_recorder_did_wrong_is_put_right(fault, tmp_path):
         audio = tone(seconds) * np.hanning(int(seconds * 22_050))
         soundfile.write(tmp_path / "good.wav", audio, 22_050, subtype="FLOAT")
         assert np.array_equal(read_audio(tmp_path / "good.wav", 22_050), audio.astype(np.float32))
+        # A voice whose waves lean to one side, between pauses at zero, is a voice.
+        lopsided = np.pad(np.abs(audio), len(audio))
+        soundfile.write(tmp_path / "lopsided.wav", lopsided, 22_050, subtype="FLOAT")
+        assert np.array_equal(read_audio(tmp_path / "lopsided.wav", 22_050), lopsided.astype(np.float32))
         FAULTY[fault](tmp_path / "faulty.wav", audio, 22_050)
         assert np.abs(read_audio(tmp_path / "faulty.wav", 22_050) - audio).max() < 1e-3
 

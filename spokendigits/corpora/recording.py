@@ -22,7 +22,7 @@ EXTENSIONS = (
 FOREIGN = (".m4a", ".mp4", ".webm", ".aac", ".wma", ".amr", ".3gp", ".mka", ".mov")  # fmt: skip  # cannot be read here
 RATES = (1_000, 1_000_000)  # hertz; beyond them a header is wrong, and resampling would fill the memory
 BLOCK = 2**17  # samples of each channel that are in memory at a time
-OFFSET = 0.01  # a mean further from zero is a sound card's constant; FSDD's reach 0.008, and its clips stay as they are
+OFFSET = 0.01  # further from zero is a sound card's constant; FSDD's reach 0.008, and its clips stay as they are
 CANCEL = 0.05  # the mean of channels is so much softer than of channels that are not alike: they take each other away
 
 
@@ -121,15 +121,25 @@ def _channels(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
 
 def middle(blocks: Iterable[np.ndarray], least: float = OFFSET) -> tuple[np.ndarray, bool, int]:
     """Of a recording in blocks [n, channels]: what to take from each channel [channels], if it is more than `least`;
-    whether the channels cancel each other, and which is the loudest."""
-    count, sums, squares, square = 0, 0.0, 0.0, 0.0
+    whether the channels cancel each other, and which is the loudest.
+
+    A constant is in the mean and in each block's median: that of a lopsided voice is no fault, for its pauses are at zero.
+    """
+    count, sums, nearest, squares, square = 0, 0.0, np.inf, 0.0, 0.0
     for block in blocks:
         count, sums = count + len(block), sums + block.sum(axis=0, dtype=float)
+        nearest = _nearer(np.median(block, axis=0), nearest)
         squares = squares + np.square(block, dtype=float).sum(axis=0)
         square += np.square(block.mean(axis=1), dtype=float).sum() if block.shape[1] > 1 else 0
     means = sums / count
-    offsets = np.where(np.abs(means) > least, means, 0).astype(np.float32)
+    nearest = _nearer(means, nearest)
+    offsets = np.where(np.abs(nearest) > least, nearest, 0).astype(np.float32)
     powers, power = squares / count - means**2, square / count - means.mean() ** 2
     # Of channels that have nothing in common, the mean has the mean power, divided by how many there are.
     cancel = len(means) > 1 and power < CANCEL * powers.mean() / len(powers)
     return offsets, bool(cancel), int(powers.argmax())
+
+
+def _nearer(values: np.ndarray, others: np.ndarray | float) -> np.ndarray:
+    """Of each two numbers the one that is nearer to zero."""
+    return np.where(np.abs(values) < np.abs(others), values, others)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spokendigits.corpora.recording import middle
+
 # Levels are in decibels of full scale, times in seconds.
 FRAMES = 100  # a second, each of which has a level
 FAINTEST = 1e-10  # added to the power, so that silence has a level: -100 dB
@@ -36,7 +38,7 @@ def find_words(audio: np.ndarray, sample_rate: int) -> list[Word]:
 
     A word longer than LONGEST is no single word: who calls this decides what it is. A constant is taken away first.
     """
-    audio = audio - audio.mean() if len(audio) else audio
+    audio = audio - middle([audio[:, None]], 0.0)[0] if len(audio) else audio
     return words_of(levels([audio], sample_rate), sample_rate, len(audio))
 
 

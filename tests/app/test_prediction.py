@@ -2,12 +2,14 @@
 
 import contextlib
 import csv
+import errno
 import fcntl
 import io
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -185,6 +187,19 @@ def test_one_word_in_each_recording_is_a_mode_and_the_default_for_the_shortest(s
         read_words(str(tmp_path / "minute.wav"), model, "one")
     with pytest.raises(CourseError, match=r"unknown --words 'several'.*Known: one, many"):
         find_digits([str(tmp_path)], "ear.onnx", words="several")
+
+
+def test_an_mp3_in_a_wav_need_not_know_its_length(said, model, tmp_path):
+    audio, places = spoken(said, [6, 1], seed=1)
+    soundfile.write(tmp_path / "a.mp3", soxr.resample(audio, RATE, 44_100), 44_100, subtype="MPEG_LAYER_III")
+    chunks = {
+        b"fmt ": struct.pack("<HHIIHHHHIHHH", 0x55, 1, 44_100, 16_000, 1, 0, 12, 1, 2, 417, 1, 1393),
+        b"fact": struct.pack("<I", round(len(audio) * 44_100 / RATE) + 5_000),
+        b"data": (tmp_path / "a.mp3").read_bytes()[:-1_500],  # the last frames, of silence, are missing
+    }
+    data = b"".join(name + struct.pack("<I", len(part)) + part for name, part in chunks.items())
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(data)) + b"WAVE" + data)
+    check(read_words(str(tmp_path / "a.wav"), model), [6, 1], places)
 
 
 def test_a_minute_and_more_is_read_block_by_block(said, model, tmp_path, monkeypatch):
@@ -590,6 +605,17 @@ def test_killed_and_started_again_it_ends_the_same(models, said, tmp_path):
     assert last.wait() == 1, "a bad recording of an earlier start counts"
     assert "continuing" in problems and "050.wav" not in problems
     assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_folder_that_may_not_be_written_is_no_full_disk(monkeypatch, capsys):
+    def refused(options):
+        raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere")
+
+    monkeypatch.setitem(cli.COMMANDS, "doctor", refused)
+    assert cli.main(["doctor"]) == 2
+    assert (
+        capsys.readouterr().err == "error: /elsewhere: Permission denied. Set SPOKENDIGITS_HOME to a folder of yours.\n"
+    )
 
 
 def test_a_model_that_cannot_be_had_is_said(tmp_path, capsys):

@@ -472,6 +472,7 @@ def test_the_fast_lane_takes_a_part_of_any_large_corpus(tmp_path, monkeypatch):
         assert (recipe.speakers, recipe.takes) == (speakers, takes)
         assert len(corpora.load(own, speakers=speakers, takes=takes)) <= few
         assert lanes.recipe("full", own).takes is None
+    assert lanes.run_folder(20240105, "fast", own).name == "20240105", "as papermill hands it over"
     assert lanes.recipe("fast", "fsdd").takes is None and lanes.recipe("fast", "voices").speakers == 1
 
 

@@ -22,6 +22,7 @@ import soxr
 from browsing import NARROW, PROGRAM, QUIET, WIDE, barriers, sideways
 
 from spokendigits.clips import fit, read_audio
+from spokendigits.corpora import recording
 from spokendigits.errors import CourseError
 from spokendigits.publish import say_a_digit
 from spokendigits.topics import vad
@@ -99,8 +100,8 @@ def give(page, path: Path) -> str:
 def answer(model, path: Path) -> dict:
     """What Python makes of a file: its first word, the clip that the model reads, and what the model says of that."""
     rate = model.recipe.sample_rate
-    audio = read_audio(path, rate)
-    audio -= audio.mean()
+    with recording.opened(path) as file:
+        audio = np.concatenate([*recording.blocks(file, rate)])
     word = vad.find_words(audio, rate)[0]
     clip = fit(audio[round(word.start * rate) : round(word.end * rate)], model.recipe.samples)
     log_probabilities, score, picture = model(clip[None])

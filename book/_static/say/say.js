@@ -85,9 +85,11 @@
 
   const mean = (numbers) => numbers.reduce((sum, one) => sum + one, 0) / numbers.length;
 
-  /* Around zero: without a sound card's constant. */
+  /* Around zero: without a sound card's constant, on which mean and median agree. */
   function centred(audio) {
-    const middle = mean(audio);
+    const sorted = audio.slice().sort(), half = (audio.length - 1) / 2;
+    const median = (sorted[Math.floor(half)] + sorted[Math.ceil(half)]) / 2, average = mean(audio);
+    const middle = Math.abs(median) < Math.abs(average) ? median : average;
     return audio.map((one) => one - middle);
   }
 
