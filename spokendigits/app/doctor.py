@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.metadata
-import importlib.util
 import io
 import os
 import platform
@@ -116,9 +115,12 @@ def _espeak() -> Iterator[Check]:
 
 
 def _cache() -> Iterator[Check]:
-    package = importlib.util.find_spec("librosa")
-    own, package = os.environ.get("NUMBA_CACHE_DIR"), Path(package.origin).parent if package else Path.home()
+    try:
+        package = Path(importlib.metadata.distribution("librosa").locate_file("librosa"))
+    except importlib.metadata.PackageNotFoundError:
+        return
     # What librosa compiles is kept beside it, or in the account; with no place for that, it cannot be imported.
+    own = os.environ.get("NUMBA_CACHE_DIR")
     places = [Path(own)] if own else [package, Path.home() / ".cache"]
     there = (next(folder for folder in (place, *place.parents) if folder.exists()) for place in places)
     good = any(os.access(folder, os.W_OK) for folder in there)
