@@ -236,8 +236,9 @@ def test_the_resampler_is_as_good_as_soxr_where_it_matters(say, rate):
     theirs, ours = (np.fft.rfft(window * one[400:-400]) for one in (found, wanted))
     hertz, edge = np.fft.rfftfreq(len(window), 1 / 16_000), min(rate, 16_000) / 2
     apart = np.abs(theirs - ours) / np.sqrt(np.mean(np.abs(ours) ** 2))
-    assert apart[hertz < 0.9 * edge].max() < 4e-3, "what is heard is the same"
-    assert apart[hertz > 1.02 * edge].max(initial=0) < 4e-3, "and nothing is heard that was not there"
+    most = 5e-4 if rate % 8_000 == 0 else 1.5e-3  # with a window of half the strength it is 0.9 and 2 thousandths
+    assert apart[hertz < 0.85 * edge].max() < most, "what is heard is the same"
+    assert apart[hertz > 1.05 * edge].max(initial=0) < most, "and nothing is heard that was not there"
     assert apart.max() < 2
 
 
