@@ -27,10 +27,9 @@ from spokendigits.corpora.storage import (
     disk_errors,
     few,
     read_facts,
-    whole_folder,
 )
 from spokendigits.errors import CourseError
-from spokendigits.files import read_json, write_json
+from spokendigits.files import atomic_folder, read_json, write_json
 
 COMMIT = "630d7dab4c040882834de6fa21baf9a60372accd"  # the branch's last one in January 2026
 SOURCES = {
@@ -125,7 +124,7 @@ def _fetch_from_hub(root: Path, progress: bool) -> Path:
                 f"{hub.endpoint} did not send {HUB_REPOSITORY} ({type(error).__name__}). Try again, or another source."
             ) from None
         try:
-            with whole_folder(root) as folder:
+            with atomic_folder(root) as folder:
                 speakers, takes = {}, Counter()
                 for table in tables:
                     _unpack_table(ParquetFile(table), folder, speakers, takes, progress)

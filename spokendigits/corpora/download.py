@@ -16,9 +16,9 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from spokendigits.corpora.storage import STAMP, check_replaceable, disk_errors, read_facts, whole_folder
+from spokendigits.corpora.storage import STAMP, check_replaceable, disk_errors, read_facts
 from spokendigits.errors import CourseError
-from spokendigits.files import check_room, write_json
+from spokendigits.files import atomic_folder, check_room, write_json
 
 ATTEMPTS = 4  # in a row without one byte of progress
 PAUSE = 1.0  # seconds before the second attempt; grows with each one
@@ -203,7 +203,7 @@ def unpack(
     try:
         with (
             disk_errors(target),
-            whole_folder(target) as folder,
+            atomic_folder(target) as folder,
             TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch,
         ):
             if not source.is_dir():

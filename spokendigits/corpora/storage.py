@@ -3,8 +3,6 @@
 import contextlib
 import errno
 import os
-import re
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +16,7 @@ except ImportError:  # Windows: nobody waits for another there
     fcntl = None
 
 from spokendigits.errors import CourseError
-from spokendigits.files import atomic_folder, read_json
+from spokendigits.files import read_json
 
 STAMP = "corpus.json"  # lies in every corpus folder that this course fetched or made, and says where it came from
 
@@ -69,16 +67,6 @@ def only_writer(file: IO) -> bool:
     except OSError:  # some network file systems know no locks
         pass
     return True
-
-
-@contextlib.contextmanager
-def whole_folder(root: Path, *kept: Path) -> Iterator[Path]:
-    """`files.atomic_folder` for whoever is `alone` with `root`: what a kill has left beside it goes first, but for `kept`."""
-    for path in root.parent.glob(f".{root.name}-*"):
-        if path not in kept and re.fullmatch(r"-\w{8}(-old)?", path.name.removeprefix(f".{root.name}")):
-            shutil.rmtree(path, ignore_errors=True)
-    with atomic_folder(root) as folder:
-        yield folder
 
 
 @contextlib.contextmanager

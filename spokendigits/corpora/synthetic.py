@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from spokendigits.corpora import espeak
 from spokendigits.corpora.corpus import Corpus, table_of
-from spokendigits.corpora.storage import STAMP, check_replaceable, disk_errors, read_facts, whole_folder
+from spokendigits.corpora.storage import STAMP, check_replaceable, disk_errors, read_facts
 from spokendigits.devices import cores
 from spokendigits.errors import CourseError
-from spokendigits.files import check_room, data_folder, write_json
+from spokendigits.files import atomic_folder, check_room, data_folder, write_json
 
 TAKES = 50  # AudioMNIST's number, and the most there can be
 RECIPE = 1  # raised whenever the same seed would give other bytes
@@ -142,7 +142,7 @@ def fetch(
             return root
     check_replaceable(root)
     check_room(root, takes * MEGABYTES * 1e6)
-    with disk_errors(root), whole_folder(root) as folder:
+    with disk_errors(root), atomic_folder(root) as folder:
         jobs = [
             espeak.Job(
                 voice.name, voice.accent, voice.variant, str(folder / voice.name), utterances(voice, takes, seed)

@@ -23,11 +23,11 @@ from tqdm import tqdm
 from spokendigits.corpora import espeak
 from spokendigits.corpora.corpus import NAME, Corpus, table_of
 from spokendigits.corpora.engines import ENGINES, SPELLINGS, Voice, installed, say_all
-from spokendigits.corpora.storage import check_replaceable, read_facts, whole_folder
+from spokendigits.corpora.storage import check_replaceable, read_facts
 from spokendigits.corpora.synthetic import ACCENTS, ENDINGS
 from spokendigits.devices import cores
 from spokendigits.errors import CourseError
-from spokendigits.files import data_folder, write_json
+from spokendigits.files import atomic_folder, data_folder, write_json
 
 RECIPE = 1  # raised whenever the same seed and programs would give other recordings
 ESPEAK_VOICES, ESPEAK_TAKES = 600, 2
@@ -153,7 +153,7 @@ def make(
                 clips |= {voice: count.result() for voice, count in bar}
             finally:
                 threads.shutdown(cancel_futures=True)
-    with whole_folder(root, stage) as folder:
+    with atomic_folder(root) as folder:
         rows = [{**voice._asdict(), "clips": count} for voice, count in clips.items() if count]
         for row in rows:
             # A copy: were they moved, a failure here would lose them.
