@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import KFold, StratifiedKFold
 
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
@@ -103,6 +102,8 @@ def _random_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarray
         raise CourseError(
             f"split: {len(digit)} clips are too few for {folds} folds. Record more, or ask for fewer folds."
         )
+    from sklearn.model_selection import KFold, StratifiedKFold  # here: `predict` starts in a third of the time without
+
     # A digit with fewer clips than folds cannot have its share in each.
     kind = StratifiedKFold if np.unique(digit, return_counts=True)[1].min() >= folds else KFold
     parts = kind(folds, shuffle=True, random_state=seed).split(digit, digit)

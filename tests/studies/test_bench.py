@@ -135,7 +135,7 @@ def test_mistakes_and_failures_are_one_clear_line(tmp_path, turns, capsys, monke
         assert command.main(options) == 2 and said in capsys.readouterr().err
     assert turns == []
     monkeypatch.undo()
-    with pytest.raises(CourseError, match=r"(?s)clips-ours ended with status 1; nothing was written.*no such folder"):
+    with pytest.raises(CourseError, match=r"(?s)clips-ours ended with status 1; nothing was written.*No such file"):
         command.contest("clips-ours", tmp_path / "missing", quick=True)
     needed = 300_000 * 22_050 * 2
     for free, fits in ((needed, False), (2 * needed, True)):
