@@ -61,7 +61,7 @@ def test_every_contestant_does_its_work_on_recordings_of_audiomnists_shape(tmp_p
         monkeypatch.setenv("SPOKENDIGITS_HOME", str(own_home / f"{number}"))
         measured = CONTESTANTS[name](recordings, QUICK)
         assert measured["clips"] == clips.get(name, clips.get(name.partition("-")[0])), name
-        assert 0 < measured["seconds"] < 100, name
+        assert measured["seconds"] > 0, name
         if stages := measured.get("stages"):
             seconds, peaks = zip(*(stage.values() for stage in stages.values()), strict=True)
             assert sum(seconds) == pytest.approx(measured["seconds"], rel=0.01)
