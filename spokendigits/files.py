@@ -57,9 +57,12 @@ def runs_folder() -> Path:
 
 def shared_folder(name: str) -> Path | None:
     """`SPOKENDIGITS_DATA/<name>`: a corpus that somebody else keeps for this machine; None if it is not there."""
-    shared = os.environ.get("SPOKENDIGITS_DATA")
-    folder = (checkout() or Path.cwd()) / Path(shared).expanduser() / name if shared else None
-    return folder if folder and folder.is_dir() else None
+    if not (shared := os.environ.get("SPOKENDIGITS_DATA")):
+        return None
+    folder = (checkout() or Path.cwd()) / Path(shared).expanduser()
+    if not folder.is_dir():
+        raise CourseError(f"SPOKENDIGITS_DATA={shared}: no such folder. Correct or unset it.")
+    return folder / name if (folder / name).is_dir() else None
 
 
 def find_data(name: str) -> Path | None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from spokendigits.errors import CourseError
-from spokendigits.files import atomic_file, atomic_folder, read_json, write_json
+from spokendigits.files import atomic_file, atomic_folder, find_data, read_json, write_json
 
 WRITES = """
 import os, sys, time
@@ -109,3 +109,9 @@ def test_a_command_that_is_asked_to_end_tidies_up(asked, tmp_path):
     said = process.communicate()[1].decode()
     assert process.returncode == 130 and "stopped. Nothing half-done was kept" in said and "Traceback" not in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mistyped_folder_of_data_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPOKENDIGITS_DATA", str(tmp_path / "dta"))
+    with pytest.raises(CourseError, match=r"SPOKENDIGITS_DATA=\S+dta: no such folder"):
+        find_data("fsdd")

@@ -68,8 +68,8 @@ def train(options) -> int:
     if options.recipe:
         recipe, unused = product_yaml.read_recipe(options.recipe)
     else:
-        recipe = lanes.recipe(options.lane, options.corpus or "synthetic")
-    given = {name: value for name in ("corpus", "split") if (value := getattr(options, name))}
+        recipe = lanes.recipe(options.lane, "synthetic" if options.corpus is None else options.corpus)
+    given = {name: value for name in ("corpus", "split") if (value := getattr(options, name)) is not None}
     recipe = recipe.but(**given).but(**dict(map(setting, options.set)))
     lanes.run_folder(options.name or ".", "", "")  # a name that is none is refused before anything is made
     world = processes()  # one, or one of those of `accelerate launch`
@@ -212,6 +212,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if arguments is None:  # a program of its own: who ends it politely, as Docker and hubs do, gets what Ctrl-C gets
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # services may close it
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name in letters that this terminal has not
     try:
         return options.function(options)
     except CourseError as error:

@@ -286,6 +286,8 @@ def find_digits(
             file=sys.stderr,
         )
     if out is not None:
+        if Path(out).exists() and not Path(out).is_file():
+            raise CourseError(f"predict: {out} is no file, and a table is continued in one. Give --out another name.")
         out, maker = Path(out), {"columns": COLUMNS, "model": model.sha256, "threshold": model.threshold}
         maker |= {"words": words} if words else {}
         done, bad, size = _continued(out, maker, files)

@@ -121,7 +121,7 @@ def part_of(name: str, small: bool) -> dict[str, int | None]:
 
 def check_name(name: str) -> None:
     """CourseError unless `name` is one of NAMES, or a folder or CSV that exists."""
-    if not (Path(name).is_dir() or (Path(name).suffix.lower() == ".csv" and Path(name).is_file())):
+    if not name or not (Path(name).is_dir() or (Path(name).suffix.lower() == ".csv" and Path(name).is_file())):
         _check_known(name)
 
 

@@ -126,6 +126,12 @@ def _from_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
                 f"{path}: {column} is not {kind} in {len(bad):,} of {len(table):,} rows, line {bad[0]} first "
                 f"({table[column][bad[0]]}). Correct or remove them."
             )
+    if table["path"].duplicated().any():
+        twice = table["path"][table["path"].duplicated(keep=False)]
+        lines = " and ".join(map(str, twice.index[twice == twice.iloc[0]][:2]))
+        raise CourseError(
+            f"{path}: {twice.iloc[0]} is listed twice, in lines {lines}. Each file holds one digit: keep one."
+        )
     if "age" in table:
         ages = pd.to_numeric(table["age"], errors="coerce") // 1
         good = ages.between(*AGES)

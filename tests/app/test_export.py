@@ -305,7 +305,7 @@ def test_an_export_is_replaced_as_a_whole_and_nothing_else_is(trained, exported,
 
 
 def test_mistakes_are_said_before_anything_is_written(own_home, monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv("SPOKENDIGITS_DATA", str(tmp_path / "nothing"))
+    monkeypatch.delenv("SPOKENDIGITS_DATA", raising=False)
     runs = own_home / "runs"
     for folder in ("mine", "several/a", "several/b"):
         (runs / folder).mkdir(parents=True)
@@ -338,7 +338,7 @@ def test_calibration_hears_clips_that_the_run_learned_from(people, tones, fsdd_r
     held_out = split(people, recipe.split, recipe.folds, recipe.fold, recipe.seed).validation
     unheard = {fit(read_audio(people.file(row), recipe.sample_rate), recipe.samples).tobytes() for row in held_out}
     assert len(unheard) == 500 and unheard.isdisjoint(clip.tobytes() for clip in clips)
-    monkeypatch.setenv("SPOKENDIGITS_DATA", str(tmp_path / "nothing"))
+    monkeypatch.delenv("SPOKENDIGITS_DATA", raising=False)
     clips = export.calibration_clips(SEED, str(tones.root))
     assert clips.shape == (180, SEED.samples) and np.abs(clips).max() > 0.1, "a folder of the reader's"
 

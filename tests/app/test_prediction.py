@@ -622,3 +622,14 @@ def test_a_model_that_cannot_be_had_is_said(tmp_path, capsys):
     for name in ("no.safetensors", "no.onnx"):
         assert cli.main(["predict", "a.wav", "--model", str(tmp_path / name)]) == 2
         assert str(tmp_path / name) in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="of files that are none")
+def test_a_name_in_letters_that_the_terminal_has_not_is_printed_all_the_same(models, said, tmp_path):
+    audio, _ = spoken(said, [7], seed=0)
+    soundfile.write(tmp_path / "7_\u0141ukasz_0.wav", audio, RATE)
+    line = [sys.executable, "-m", "spokendigits", "predict", str(tmp_path), "--model", str(models / "digits.onnx")]
+    done = subprocess.run(line, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=True)
+    assert b"7_\\u0141ukasz_0.wav\t" in done.stdout and not done.stderr
+    with pytest.raises(CourseError, match="is no file, and a table is continued in one"):
+        prediction.find_digits([str(tmp_path)], models / "digits.onnx", "/dev/null")

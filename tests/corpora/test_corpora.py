@@ -547,6 +547,7 @@ def test_own_recordings_by_csv(tmp_path):
         ("path,digit,digit\nx.wav,1,1\n", "two columns have the same name"),
         ("path,digit,take\nx.wav,1,first\n", "take is not a number"),
         ("path,digit\nx.wav,1\ngone.wav,2\n", "path is not a file that is there in 1 of 2 rows, line 3 first"),
+        ("path,digit\nx.wav,1\n\nx.wav,2\n", "x.wav is listed twice, in lines 2 and 4"),
         ("path,digit\n", "no clips found"),
         ("", "cannot be read as a CSV"),
     ],
