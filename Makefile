@@ -18,7 +18,7 @@ test: lint
 	$(BIN)/python -m spokendigits.publish.say_a_digit
 	$(PYTEST) -m "not nightly" --nbval notebooks tests
 
-# The quick ones: style, imports, and the tests that neither train nor open a browser. A minute and a half at most.
+# The quick ones: style, imports, and the tests that neither train nor open a browser. Under two minutes.
 check: lint
 	$(PYTEST) -m "not nightly and not slow" tests
 

@@ -26,7 +26,7 @@ SMALL = {
 # Folders whose tests share what is slow to make: a notebook goes on with what the one before it left, the pages of one
 # built book are looked at, one trained model is exported. Each is done by one process, the longest first.
 TOGETHER = ("notebooks", "tests/publish", "tests/app")
-SLOW = {"trained", "exported", "html", "ready"}  # fixtures
+SLOW = {"trained", "exported", "html", "ready", "chromium", "decks"}  # fixtures
 
 
 def group(nodeid: str) -> str:

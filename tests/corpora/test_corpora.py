@@ -340,6 +340,7 @@ def test_fsdd_faults_are_named(recordings, fsdd_root, beside):
     assert len(corpora.load(str(recordings))) == 3000
 
 
+@pytest.mark.slow
 def test_two_that_fetch_at_once_take_turns(fsdd_root, server, tmp_path, home):
     """The second waits for the first, and finds it done: the server is asked once."""
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:

@@ -100,6 +100,7 @@ def test_a_leaked_voice_is_refused(networks, monkeypatch):
         _ = networks.parts
 
 
+@pytest.mark.slow
 def test_the_threshold_is_chosen_by_validation_voices_alone(networks, monkeypatch):
     """A clip's score is its row here, so that the scores say which clips are asked."""
     chosen_by, choose, table = [], small.choose_threshold, networks.corpus.table

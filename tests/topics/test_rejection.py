@@ -36,6 +36,7 @@ def test_scores_belong_to_their_rows_whatever_the_batch(tones, recipe, monkeypat
     assert scores(classifier, clips, tones, rows[:0]).shape == (0,)
 
 
+@pytest.mark.slow
 def test_a_trained_network_scores_digits_above_the_rest(tones, recipe, tmp_path):
     """Chords of 6 to 9 are called no digits, and the last two "speakers" are new to it."""
     digit = tones.table["digit"]
