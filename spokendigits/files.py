@@ -60,7 +60,7 @@ def shared_folder(name: str) -> Path | None:
     if not (shared := os.environ.get("SPOKENDIGITS_DATA")):
         return None
     folder = (checkout() or Path.cwd()) / Path(shared).expanduser()
-    if not folder.is_dir():
+    if not folder.is_dir() and folder != data_folder():  # which the first fetch makes
         raise CourseError(f"SPOKENDIGITS_DATA={shared}: no such folder. Correct or unset it.")
     return folder / name if (folder / name).is_dir() else None
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from spokendigits.errors import CourseError
-from spokendigits.files import atomic_file, atomic_folder, find_data, read_json, write_json
+from spokendigits.files import atomic_file, atomic_folder, data_folder, find_data, read_json, write_json
 
 WRITES = """
 import os, sys, time
@@ -115,3 +115,5 @@ def test_a_mistyped_folder_of_data_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SPOKENDIGITS_DATA", str(tmp_path / "dta"))
     with pytest.raises(CourseError, match=r"SPOKENDIGITS_DATA=\S+dta: no such folder"):
         find_data("fsdd")
+    monkeypatch.setenv("SPOKENDIGITS_DATA", str(data_folder()))  # as in the workflows, before the first fetch
+    assert find_data("fsdd") is None
