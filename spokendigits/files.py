@@ -105,7 +105,7 @@ def _sweep(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _half_made(path: Path) -> Iterator[Path]:
+def half_made(path: Path) -> Iterator[Path]:
     """A folder beside `path` for what is being made: removed at the end, or in the `_sweep` of a later process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
@@ -124,7 +124,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     A reader of `path` sees the old file or the whole new one, never a half.
     """
     path = Path(path)
-    with _half_made(path) as folder:
+    with half_made(path) as folder:
         yield folder / path.name
         os.replace(folder / path.name, path)
 
@@ -133,7 +133,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 def atomic_folder(path: Path | str) -> Iterator[Path]:
     """As `atomic_file`, for a folder: what stood at `path` is replaced only when the new one is whole."""
     path = Path(path)
-    with _half_made(path) as folder:
+    with half_made(path) as folder:
         new, old = folder / "new", folder / "old"
         new.mkdir()
         yield new

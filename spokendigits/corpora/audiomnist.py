@@ -20,14 +20,7 @@ from tqdm import tqdm
 from spokendigits.corpora.audit import header_problem
 from spokendigits.corpora.corpus import Corpus, table_of
 from spokendigits.corpora.download import BadArchive, Unavailable, install
-from spokendigits.corpora.storage import (
-    STAMP,
-    check_replaceable,
-    complaints,
-    disk_errors,
-    few,
-    read_facts,
-)
+from spokendigits.corpora.storage import STAMP, check_replaceable, complaints, disk_errors, few, read_facts
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, read_json, write_json
 

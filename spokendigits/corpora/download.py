@@ -9,7 +9,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
-from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import pooch
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from spokendigits.corpora.storage import STAMP, check_replaceable, disk_errors, read_facts
 from spokendigits.errors import CourseError
-from spokendigits.files import atomic_folder, check_room, write_json
+from spokendigits.files import atomic_folder, check_room, half_made, write_json
 
 ATTEMPTS = 4  # in a row without one byte of progress
 PAUSE = 1.0  # seconds before the second attempt; grows with each one
@@ -201,14 +200,10 @@ def unpack(
     """
     source, target = Path(source), Path(target)
     try:
-        with (
-            disk_errors(target),
-            atomic_folder(target) as folder,
-            TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch,
-        ):
+        with disk_errors(target), atomic_folder(target) as folder, half_made(target) as scratch:
             if not source.is_dir():
-                _extract(source, Path(scratch), progress)
-            given = source if source.is_dir() else Path(scratch)
+                _extract(source, scratch, progress)
+            given = source if source.is_dir() else scratch
             files = sorted(path for path in given.rglob("*") if path.is_file())
             if given is source:
                 check_room(folder, sum(path.stat().st_size for path in files))

@@ -299,3 +299,10 @@ def test_a_folder_that_is_not_ours_is_not_replaced(server, tmp_path):
     refused(CourseError, "holds something else", put, "here", {"here": [f"{server.url}/corpus.zip"]}, root)
     assert contents(root) == {"chapter1.txt": b"years of work"}
     assert not server.asked
+
+
+def test_all_that_a_kill_while_unpacking_leaves_is_named_for_the_next_to_clear_away(tmp_path):
+    beside = []
+    source, target = archive(tmp_path / "x.zip", {"a.wav": b"a"}), tmp_path / "data" / "x"
+    unpack(source, target, progress=False, finish=lambda folder: beside.extend(os.listdir(target.parent)))
+    assert len(beside) == 2 and all(files.HALF in name for name in beside)
