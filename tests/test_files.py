@@ -115,5 +115,5 @@ def test_a_mistyped_folder_of_data_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SPOKENDIGITS_DATA", str(tmp_path / "dta"))
     with pytest.raises(CourseError, match=r"SPOKENDIGITS_DATA=\S+dta: no such folder"):
         find_data("fsdd")
-    monkeypatch.setenv("SPOKENDIGITS_DATA", str(data_folder()))  # as in the workflows, before the first fetch
+    monkeypatch.setenv("SPOKENDIGITS_DATA", str(data_folder()))  # as in CI, before the first fetch
     assert find_data("fsdd") is None
