@@ -6,33 +6,30 @@ import json
 import sys
 from pathlib import Path
 
-import httpx
 import timm
 import torch
-from huggingface_hub import hf_hub_download, hf_hub_url
-from huggingface_hub.constants import HF_HUB_OFFLINE
-from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from spokendigits import pretrained
 from spokendigits.augmentation import Augment
 from spokendigits.corpora.corpus import DIGITS
-from spokendigits.errors import CourseError
+from spokendigits.errors import CourseError, first_line
 from spokendigits.files import atomic_file, read_json, sha256, write_json
 from spokendigits.frontend import LogMel
 from spokendigits.recipe import Recipe
 
-RANDOM_WEIGHTS = (
-    "ImageNet weights could not be had, so this backbone starts from RANDOM weights. "
-    "That is no transfer learning: expect lower accuracy than with the pretrained backbone."
+SUBSTITUTE = (
+    "resnet50's learned weights could not be had, so EfficientNet-Lite0 takes its place: "
+    "a smaller network, which learned from the same photographs."
 )
 
 
 class Classifier(nn.Module):
     """Waveforms [batch, samples] (float in -1..1, or int16) to logits [batch, 10].
 
-    `weights` says where the backbone started: "imagenet", "none", or a file's name and digest.
+    `weights` says where the backbone started: "imagenet", "speech", "none", or a file's name and digest.
     """
 
     def __init__(self, recipe: Recipe, backbone: nn.Module | None = None, weights: str = "none"):
@@ -102,62 +99,33 @@ def backbone_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def create(recipe: Recipe) -> Classifier:
     """A new classifier as the recipe's `weights` says.
 
-    "imagenet": the backbone's published weights, from the Hugging Face hub or its cache; CourseError if they cannot be
-    had. "none": random. "auto": ImageNet if it can be had, else random with a warning. Else a file: the weights of a
-    backbone (timm's names) or of a classifier saved by this course.
+    "auto": published weights, learned from photographs, or of `speech_embedding` from speech; CourseError if they cannot
+    be had. For the seed's resnet50 there is another way out then: EfficientNet-Lite0, whose weights were installed with
+    the course. The classifier's recipe names it. "imagenet": the same without that. "none": random. Else a file: the
+    weights of a backbone (timm's names) or of a classifier of this course.
     """
     torch.manual_seed(recipe.seed)
+    _check_backbone(recipe)
     if recipe.weights == "none":
         return Classifier(recipe)
     if recipe.weights not in ("auto", "imagenet"):
         return Classifier(recipe, _from_file(recipe), f"{Path(recipe.weights).name} {sha256(recipe.weights)[:12]}")
     try:
-        return Classifier(recipe, _pretrained(recipe, _imagenet_file(recipe)), "imagenet")
+        learned = _create(recipe, pretrained.published(recipe.backbone))
     except OSError as error:
-        if recipe.weights == "imagenet":
+        if recipe.weights == "imagenet" or recipe.backbone != Recipe().backbone:
             raise CourseError(
-                f"ImageNet weights of {recipe.backbone} could not be had ({first_line(error)}). "
-                "Connect to the network once, or set weights to 'auto', 'none' or a file."
+                f"Learned weights of {recipe.backbone} could not be had ({first_line(error)}). "
+                "Connect to the network once, or set weights to 'none' (random) or a file."
             ) from None
-    _announce_random_weights()
-    return Classifier(recipe)
+        _announce(SUBSTITUTE)
+        return create(recipe.but(backbone=pretrained.PHOTOGRAPHS))
+    return Classifier(recipe, learned, "speech" if recipe.backbone == pretrained.SPEECH else "imagenet")
 
 
 @functools.cache  # once a process is loud enough
-def _announce_random_weights() -> None:
-    print(f"WARNING: {RANDOM_WEIGHTS}", file=sys.stderr, flush=True)
-
-
-def _imagenet_file(recipe: Recipe) -> Path:
-    """The published checkpoint: from the hub's cache, else from the hub. OSError if neither has it."""
-    _check_backbone(recipe)
-    repository = timm.get_pretrained_cfg(recipe.backbone).hf_hub_id
-    if repository is None:
-        raise FileNotFoundError(f"timm publishes no weights for {recipe.backbone!r}")
-    try:
-        path = hf_hub_download(repository, "model.safetensors", local_files_only=True)
-    except LocalEntryNotFoundError:
-        if HF_HUB_OFFLINE:
-            raise
-        try:
-            # Ask once: without a network, or where too many ask, the hub's client would try again for minutes.
-            answer = httpx.head(hf_hub_url(repository, "model.safetensors"), timeout=5.0)
-            if answer.is_error:
-                answer.raise_for_status()
-            path = hf_hub_download(repository, "model.safetensors")
-        except Exception as error:  # the client's, its libraries', or of a proxy that neither can use
-            raise OSError(f"{type(error).__name__}: {first_line(error)}") from None
-    path = Path(path)
-    # The cache names a large file by the SHA-256 that the hub announced for it.
-    announced = path.resolve().name
-    if len(announced) == 64 and sha256(path) != announced:
-        raise CourseError(f"{path}: its SHA-256 is not the one that the hub announced. Delete the file and try again.")
-    return path
-
-
-def _pretrained(recipe: Recipe, path: Path) -> nn.Module:
-    # timm sums the three input channels of published weights into one, and leaves their 1,000 outputs out.
-    return _create(recipe, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+def _announce(note: str) -> None:
+    print(note, file=sys.stderr, flush=True)
 
 
 def _check_backbone(recipe: Recipe) -> None:
@@ -166,16 +134,17 @@ def _check_backbone(recipe: Recipe) -> None:
         raise CourseError(f"recipe: timm knows no backbone {recipe.backbone!r}. `timm.list_models()` lists them.")
 
 
-def _create(recipe: Recipe, pretrained: bool = False, **options) -> nn.Module:
+def _create(recipe: Recipe, learned: dict | None = None) -> nn.Module:
+    """A backbone with random weights, or with those that timm's `pretrained_cfg_overlay` names."""
     _check_backbone(recipe)
     backbone = timm.create_model(
         recipe.backbone,
-        pretrained=pretrained,
+        pretrained=learned is not None,
+        pretrained_cfg_overlay=learned,
         in_chans=1,
         num_classes=DIGITS,
         global_pool=recipe.pool,
         drop_rate=recipe.dropout,
-        **options,
     )
     try:
         with torch.inference_mode():  # some read pictures of one size alone, or none so small
@@ -197,7 +166,7 @@ def _from_file(recipe: Recipe) -> nn.Module:
     mine = backbone_weights(read_weights(path)[0])
     try:
         if not mine:
-            return _pretrained(recipe, path)
+            return _create(recipe, {"file": str(path)})
         backbone = _create(recipe)
         backbone.load_state_dict(mine)
         return backbone
@@ -214,7 +183,3 @@ def _check_digest(path: Path) -> None:
         raise CourseError(f"{path}: no such checkpoint. Train first.")
     if _digest_file(path).is_file() and sha256(path) != read_json(_digest_file(path), "sha256")["sha256"]:
         raise CourseError(f"{path}: its SHA-256 is not the one written beside it: damaged or changed. Train it again.")
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

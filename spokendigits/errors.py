@@ -22,3 +22,8 @@ def check_names(given: Iterable[str], known: Sequence[str], what: str) -> None:
             near = difflib.get_close_matches(str(name).lower(), known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise CourseError(f"{what} {name!r}.{hint} Known: {', '.join(known)}.")
+
+
+def first_line(error: Exception) -> str:
+    """What an error of some library says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -52,6 +52,7 @@ class Recipe(BaseModel):
     # architecture
     backbone: str = "resnet50.a1_in1k"
     weights: str = "auto"  # auto, imagenet, none, or a file
+    freeze: bool = False  # only the last layer learns
     pool: Literal["avg", "max"] = "avg"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     # training
@@ -165,5 +166,10 @@ PRESETS = {
         warmup_epochs=0.2, weight_decay=0.02, gradient_clip=2.0, split="speaker", folds=20, fold=0,
     ),
 }  # fmt: skip
+# The pictures that the speech embedding was made for (`pretrained`); what it learned stays, and a last layer is put on it.
+PRESETS["speech"] = dict(
+    corpus="synthetic", sample_rate=16_000, window=400, hop=160, n_mels=32, f_min=60.0, f_max=3_800.0,
+    backbone="speech_embedding", freeze=True, loss="cross_entropy", learning_rate=0.01, split="speaker",
+)  # fmt: skip
 # As chapter 6 learns from people, for a few hundred of their recordings: an epoch is short then, so there are more of them.
 PRESETS["own"] = PRESETS["voices"] | dict(f_max=7_600.0, n_mels=64, batch_size=32, epochs=40, folds=5)

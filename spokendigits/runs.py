@@ -19,10 +19,10 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError
 
-from spokendigits.classifier import RANDOM_WEIGHTS, Classifier, backbone_weights, first_line, read_weights
+from spokendigits.classifier import SUBSTITUTE, Classifier, backbone_weights, read_weights
 from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import Corpus
-from spokendigits.errors import CourseError, check_names
+from spokendigits.errors import CourseError, check_names, first_line
 from spokendigits.evaluation import mistakes
 from spokendigits.files import atomic_file, atomic_folder, read_json, sha256, versions, write_json
 from spokendigits.intervals import interval
@@ -171,7 +171,7 @@ def finish(folder: Path, corpus: Corpus, split: Split, classifier: Classifier, s
     low, high = interval(table)
     kept = state["kept"] | {"low": low, "high": high, "clips": len(table), "mistakes": len(mistakes(table))}
     write_json(folder / "metrics.json", kept)
-    random = classifier.recipe.weights == "auto" and classifier.weights == "none"
+    asked = read_json(folder / RUN, "recipe")["recipe"]["backbone"]
     facts = {
         "corpus": corpus.label,
         # A part may name a clip more than once: an epoch then has it so often.
@@ -179,7 +179,8 @@ def finish(folder: Path, corpus: Corpus, split: Split, classifier: Classifier, s
         "clips_epoch": len(split.train),
         "clips_validation": len(split.validation),
         "weights": classifier.weights,
-        "warning": RANDOM_WEIGHTS if random else None,
+        "backbone": classifier.recipe.backbone,
+        "warning": SUBSTITUTE if classifier.recipe.backbone != asked else None,
         **computed,
         "seconds": sum(epoch["seconds"] for epoch in state["history"]),
         "sha256": sha256(folder / MODEL),

@@ -69,8 +69,11 @@ class Learner:
         self.classifier.backbone.to(memory_format=torch.channels_last)  # the layout that convolutions are fastest in
         if device.type == "cpu":
             convolution.faster(self.classifier.backbone)
+        if recipe.freeze:
+            self.classifier.backbone.requires_grad_(False).get_classifier().requires_grad_(True)
+        learns = [weight for weight in self.classifier.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.classifier.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+            learns, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
         self.teacher = None if teacher is None else distillation.ready(teacher, recipe, device)
         # Accelerate puts half precision, and the exchange of gradients between processes, around what it is given:
@@ -174,7 +177,7 @@ def _loop(learner: Learner, corpus: Corpus, clips: Clips, split: Split, folder: 
         torch.manual_seed(recipe.seed * 1000 + epoch + 2**32 * place)
         random = np.random.default_rng([recipe.seed, epoch])
         started = time.perf_counter()
-        learner.model.train()
+        learner.model.train(not recipe.freeze)  # what is frozen keeps batch norm's averages, too
         unseen = []  # losses that are still on the device
         shares = [rows[place::among] for rows in batches(split.train, recipe, epoch)]
         hidden = not (progress and accelerator.is_main_process)

