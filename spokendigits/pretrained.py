@@ -56,7 +56,7 @@ class SpeechEmbedding(nn.Module):
             layers += [nn.MaxPool2d(pool)] if pool else []
             channels = width
         self.layers = nn.Sequential(*layers)
-        self.feature_info = [{"module": f"layers.{len(layers) - 1}"}]
+        self.feature_info = [{"module": f"layers.{len(layers) - 1}", "reduction": 32, "num_chs": channels}]
         self.drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(self.num_features, num_classes)
 

@@ -15,7 +15,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
 from tqdm import tqdm
 
-from spokendigits import convolution, distillation, runs
+from spokendigits import distillation, runs
 from spokendigits.classifier import Classifier, create
 from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import Corpus
@@ -67,8 +67,6 @@ class Learner:
         device = accelerator.device
         self.classifier = create(recipe).to(device)
         self.classifier.backbone.to(memory_format=torch.channels_last)  # the layout that convolutions are fastest in
-        if device.type == "cpu":
-            convolution.faster(self.classifier.backbone)
         if recipe.freeze:
             self.classifier.backbone.requires_grad_(False).get_classifier().requires_grad_(True)
         learns = [weight for weight in self.classifier.parameters() if weight.requires_grad]

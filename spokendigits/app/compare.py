@@ -193,9 +193,8 @@ def cautions(runs: list[Run]) -> list[str]:
         warnings.append(f"not validated on the same clips ({apart}), so the scores answer different questions.")
     if apart := _values({run.name: {"loss": run.recipe.loss} for run in runs}):
         warnings.append(f"not the same kind of loss ({apart}); compare log_loss, which is one for all.")
-    random = [run.name for run in runs if run.recipe.weights == "auto" and run.made.get("weights") == "none"]
-    if random:
-        warnings.append(f"started from RANDOM weights, although the recipe said weights: auto: {', '.join(random)}.")
+    if apart := _values({run.name: {"backbone": run.made.get("backbone", run.recipe.backbone)} for run in runs}):
+        warnings.append(f"not the same network ({apart}): where the recipe's weights cannot be had, another takes its place.")
     return warnings
 
 

@@ -1,8 +1,9 @@
-"""The book's own small Sphinx extension, named in _config.yml: alt texts and captions of output figures, links to terms, buttons."""
+"""The book's own small Sphinx extension, named in _config.yml: alt texts and captions of output figures, formulas, links to terms, buttons."""
 
 import re
 
 from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 
 from spokendigits.plots import described
@@ -13,11 +14,18 @@ SENTENCE = re.compile(r"[A-Z](?:\S* ){5,}\S*[.!?]")  # of six words or more: les
 
 def setup(app) -> dict:
     """Registers the extension with Sphinx (named under `extra_extensions` in _config.yml)."""
+    app.add_html_math_renderer("mathml", (_formula, None), (_formula, None))
     app.connect("doctree-read", _describe_figures)
     app.connect("doctree-read", _anchor_terms)
     # Later than the theme, which makes its launch buttons at 501.
     app.connect("html-page-context", _finish_page, priority=502)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _formula(writer, node) -> None:
+    """Writes a formula, in a line or on its own, as MathML, which browsers draw themselves."""
+    writer.body.append(tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
+    raise nodes.SkipNode
 
 
 def _describe_figures(app, doctree) -> None:

@@ -23,6 +23,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 from tqdm import tqdm
 
+from spokendigits.augmentation import Augment
 from spokendigits.classifier import Classifier
 from spokendigits.clips import Clips
 from spokendigits.corpora.corpus import DIGITS, PROBABILITIES, Corpus
@@ -49,15 +50,19 @@ def embeddings(
     rows: np.ndarray,
     batch_size: int = 128,
     progress: bool = True,
+    augment: Augment | None = None,
 ) -> np.ndarray:
-    """What the backbone makes of each of `rows`: float32 [rows, features], its pooled features before the last layer."""
+    """What the backbone makes of each of `rows`: float32 [rows, features], its pooled features before the last layer.
+
+    `augment` changes each clip first, as PyTorch's generator draws.
+    """
     device, model = next(classifier.parameters()).device, copy.deepcopy(classifier).eval()
     parts = [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
     embedded = [torch.empty(0, model.backbone.head_hidden_size)]
     with torch.inference_mode():
         batches = Loader(clips, corpus, device).each(parts)
         for audio, _ in tqdm(batches, "embed", len(parts), unit="batch", disable=not progress):
-            features = model.backbone.forward_features(model.frontend(audio))
+            features = model.backbone.forward_features(model.frontend(audio, augment))
             embedded.append(model.backbone.forward_head(features, pre_logits=True).flatten(1).float().cpu())
     return torch.cat(embedded).numpy()
 
