@@ -1,10 +1,7 @@
 """What a start is worth: random weights, photographs, speech. On new synthetic voices, and on people none of whose digits was heard."""
 
 import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +14,14 @@ from sklearn.preprocessing import StandardScaler
 from spokendigits import corpora
 from spokendigits.augmentation import Augment
 from spokendigits.classifier import Classifier, create
-from spokendigits.clips import Clips, make_clips
+from spokendigits.clips import make_clips
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.evaluation import difference, predict
-from spokendigits.files import read_json, runs_folder
+from spokendigits.files import runs_folder
 from spokendigits.frontend import LogMel
 from spokendigits.pretrained import PHOTOGRAPHS
 from spokendigits.recipe import Recipe
-from spokendigits.runs import read_table, write_table
+from spokendigits.runs import read_table
 from spokendigits.splits import Split, split
 from spokendigits.topics.explain import embeddings
 from spokendigits.topics.heads import fit_head
@@ -45,7 +42,7 @@ STARTS = {
     "speech, all layers": SPEECH.but(freeze=False, learning_rate=0.001),
 }
 # Towards people: each row changes one thing of the row above it.
-PEOPLE_SEEDS, PEOPLE_STEPS = 3, 400
+PEOPLE_SEEDS, PEOPLE_STEPS = 3, 300
 HEARD = Recipe.preset("voices").but(corpus="synthetic", speakers=20, takes=6, backbone=PHOTOGRAPHS, batch_size=32, augment="none", mix_probability=0.0, epochs=1)  # fmt: skip
 LADDER = {
     "twenty voices": HEARD,
@@ -53,10 +50,13 @@ LADDER = {
     "and augmentation": HEARD.but(corpus="voices", speakers=None, takes=None, augment="all"),
     "and photographs": HEARD.but(corpus="voices", speakers=None, takes=None, augment="all", weights="auto"),
 }
-VIEWS, STRENGTH = (
-    2,
-    0.0005,
-)  # augmented copies of each clip, and `fit_head`'s strength, chosen on FSDD's first three people
+# The last row: a frozen embedding sees as many clips as 300 steps do, each changed twice; `fit_head`'s strength.
+VOICES, VIEWS, STRENGTH = 4_800, 2, 0.0005
+FEW, OWN = (
+    (1, 2, 5),
+    2.0,
+)  # people in training when another is read; how much each of their clips counts beside a voice's
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
 class Starts(Trainings):
@@ -136,3 +136,109 @@ def regression(seed: int, clips: int, progress: bool) -> pd.DataFrame:
     fitted.fit(pictures[parts.train], digit[parts.train])
     table = corpus.table.iloc[parts.validation].reset_index(drop=True)
     return table.assign(predicted=fitted.predict(pictures[parts.validation]))
+
+
+class Heard:
+    """The speech embedding on synthetic voices, with heads for people. FSDD's people are all that is read."""
+
+    def __init__(self, progress: bool):
+        self.recipe, self.progress = Recipe.preset("speech").but(corpus="voices"), progress
+        self.classifier = create(self.recipe)
+        voices = corpora.load("voices", progress=progress)
+        rows = np.sort(np.random.default_rng(0).permutation(len(voices))[:VOICES])
+        self.voices = self.embed(voices, rows, VIEWS), np.tile(voices.table["digit"].to_numpy()[rows], VIEWS)
+
+    def embed(self, corpus: Corpus, rows: np.ndarray, views: int) -> np.ndarray:
+        """Embeddings of so many changed copies of each clip, [views * rows, features]; 0: as they are."""
+        clips = make_clips(corpus, self.recipe, progress=self.progress)
+        changes = [Augment(self.recipe.but(augment="all"))] * views or [None]
+        parts = []
+        for seed, change in enumerate(changes):
+            torch.manual_seed(seed)
+            parts.append(embeddings(self.classifier, clips, corpus, rows, progress=self.progress, augment=change))
+        return np.concatenate(parts)
+
+    def read(self, classifier: Classifier, corpus: Corpus) -> pd.DataFrame:
+        """The predictions table of all clips."""
+        clips = make_clips(corpus, self.recipe, progress=self.progress)
+        return predict(classifier, clips, corpus, np.arange(len(corpus)), progress=self.progress)
+
+    def one_out(self, people: Corpus, number: int, voices: bool) -> pd.DataFrame:
+        """Each person as read by a head that learned from `number` others, and from the voices or not."""
+        embedded = self.embed(people, np.arange(len(people)), VIEWS)
+        digit, speaker = (np.tile(people.table[name].to_numpy(), VIEWS) for name in ("digit", "speaker"))
+        tables = []
+        for fold, held_out in enumerate(people.speakers):
+            others = [name for name in people.speakers if name != held_out]
+            heard = np.isin(speaker, np.roll(others, -fold)[:number])
+            parts = [(embedded[heard], digit[heard], np.full(heard.sum(), OWN))]
+            parts += [(*self.voices, np.ones(len(self.voices[1])))] if voices else []
+            known, said, weight = map(np.concatenate, zip(*parts, strict=True))
+            classifier = fit_head(self.classifier, known, said, STRENGTH, weight)
+            table = replace(people, table=people.table[people.table["speaker"] == held_out])
+            tables.append(self.read(classifier, table))
+        return pd.concat(tables, ignore_index=True)
+
+
+def people(folder: Path, progress: bool, strangers: Path | None) -> dict:
+    """From twenty synthetic voices to people, one change a row, at equal work; then with some people's own digits.
+
+    strangers: a folder of Speech Commands (or a part of it), read as well.
+    """
+    heard_by = corpora.load("fsdd", progress=progress)
+    tests = {"fsdd": heard_by} | ({"speech_commands": speech_commands(strangers)} if strangers else {})
+    out: dict = {"ladder": {name: {} for name in tests}, "few": {}, "sources": {}}
+    for step, recipe in LADDER.items():
+        corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes, progress=progress)
+        parts = split(corpus, "speaker", recipe.folds, recipe.fold)
+        work = Starts(folder, corpus, make_clips(corpus, recipe, progress=progress), progress)
+        models = []
+        for seed in range(PEOPLE_SEEDS):
+            name = f"{step.replace(' ', '-')}-{seed}"
+            work.run(name, recipe.but(seed=seed), replace(parts, train=np.random.default_rng(seed).permutation(parts.train)), PEOPLE_STEPS)  # fmt: skip
+            models.append(Classifier.load(work.weights(name)))
+        for test, corpus in tests.items():
+            clips, rows = make_clips(corpus, recipe, progress=progress), np.arange(len(corpus))
+            tables = [predict(model, clips, corpus, rows, progress=progress) for model in models]
+            out["ladder"][test][step] = score_of_seeds(tables)
+    heard = Heard(progress)
+    head = fit_head(heard.classifier, *heard.voices, STRENGTH)
+    for test, corpus in tests.items():
+        out["ladder"][test]["and speech"] = score_of_seeds([heard.read(head, corpus)])
+        out["sources"][test] = {"source": corpus.source, "licence": corpus.licence}
+    out["few"] = {
+        name: {str(number): score_of_seeds([heard.one_out(heard_by, number, voices)]) for number in FEW}
+        for name, voices in (("after synthetic voices", True), ("people alone", False))
+    }
+    out["few"]["after synthetic voices"]["0"] = out["ladder"]["fsdd"]["and speech"]
+    return out
+
+
+def speech_commands(folder: Path) -> Corpus:
+    """The digits of Speech Commands, or of a part of it: a folder a word, the speaker in the file's name."""
+    rows = [
+        (path.relative_to(folder).as_posix(), digit, path.stem.partition("_")[0], int(path.stem.rpartition("_")[2]))
+        for digit, word in enumerate(WORDS)
+        for path in sorted((folder / word).glob("*_nohash_*.wav"))
+    ]
+    return Corpus(
+        name="speech_commands",
+        root=folder,
+        table=pd.DataFrame(rows, columns=["path", "digit", "speaker", "take"]),
+        title="Speech Commands",
+        licence="CC BY 4.0",
+        source="Speech Commands (Warden, arXiv 1804.03209), digits of a part",
+    )
+
+
+def main() -> None:
+    """Makes `book/results/transfer.json` (`make transfer`). SPEECH_COMMANDS names a folder of that corpus, if there is one."""
+    strangers = os.environ.get("SPEECH_COMMANDS")
+    folder = runs_folder() / "transfer"
+    found = {"starts": starts(folder, True), "people": people(folder, True, Path(strangers) if strangers else None)}
+    made = {"seeds": SEEDS, "recipe": FAST.to_dict(), "device": "CPU", **results.versions_and_time()}
+    results.write("transfer", found | {"made": made})
+
+
+if __name__ == "__main__":
+    main()
