@@ -333,10 +333,10 @@ def test_what_cannot_be_read_is_one_line_each(said, model, tmp_path, capsys):
     soundfile.write(tmp_path / "slow.wav", np.ones(44_000) / 2, 16)
     for name, problem in {
         "cut.wav": "truncated",
-        "cut.flac": "",
+        "cut.flac": "cut off or damaged",
         "none.wav": "empty",
         "nan.wav": "NaN",
-        "empty.wav": "not readable as audio",
+        "empty.wav": "empty (0 bytes)",
         "nothing": "no recordings in this folder",
         "missing.wav": "No such file",
         "phone.m4a": "not readable as audio",
@@ -370,9 +370,10 @@ def test_standard_input_and_pipes_are_recordings(said, model, tmp_path, monkeypa
     writer.start()
     check(read_words(str(tmp_path / "pipe"), model), [9, 0], places)
     writer.join()
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    assert find_digits(["-"], "ear.onnx") == 1
-    assert "error: -: not readable" in capsys.readouterr().err
+    for given, said in ((io.TextIOWrapper(io.BytesIO(b"")), "empty (0 bytes)"), (None, "standard input is closed")):
+        monkeypatch.setattr(sys, "stdin", given)
+        assert find_digits(["-"], "ear.onnx") == 1
+        assert capsys.readouterr().err == f"error: -: {said}. It is left out.\n"
 
 
 def test_a_table_cut_anywhere_ends_the_same(folder, said, model, ear, tmp_path, capsys):
