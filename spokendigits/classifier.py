@@ -18,6 +18,7 @@ from torch import nn
 
 from spokendigits.augmentation import Augment
 from spokendigits.corpora.corpus import DIGITS
+from spokendigits.corpora.storage import through_proxies
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_file, read_json, sha256, write_json
 from spokendigits.frontend import LogMel
@@ -91,7 +92,7 @@ def read_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, s
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CourseError(f"{path}: not readable as safetensors ({first_line(error)}). Train it again.") from None
+        raise CourseError(f"{path}: not readable as safetensors ({first_line(error)}). Name another file.") from None
 
 
 def backbone_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -141,12 +142,12 @@ def _imagenet_file(recipe: Recipe) -> Path:
             raise
         try:
             # Ask once: without a network, or where too many ask, the hub's client would try again for minutes.
-            answer = httpx.head(hf_hub_url(repository, "model.safetensors"), timeout=5.0)
-            if answer.is_error:
+            url = hf_hub_url(repository, "model.safetensors")
+            with httpx.stream("GET", url, timeout=5.0, follow_redirects=True) as answer:
                 answer.raise_for_status()
             path = hf_hub_download(repository, "model.safetensors")
         except Exception as error:  # the client's, its libraries', or of a proxy that neither can use
-            raise OSError(f"{type(error).__name__}: {first_line(error)}") from None
+            raise OSError(f"{type(error).__name__}: {first_line(error)}{through_proxies()}") from None
     path = Path(path)
     # The cache names a large file by the SHA-256 that the hub announced for it.
     announced = path.resolve().name
@@ -160,6 +161,7 @@ def _pretrained(recipe: Recipe, path: Path) -> nn.Module:
     return _create(recipe, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
 
 
+@functools.cache
 def _check_backbone(recipe: Recipe) -> None:
     name, _, tag = recipe.backbone.partition(".")
     if not timm.is_model(name) or (tag and recipe.backbone not in timm.list_models(f"{name}.*", pretrained=True)):

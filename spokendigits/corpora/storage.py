@@ -5,6 +5,7 @@ import errno
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import getproxies_environment
 
 from tqdm import tqdm
 
@@ -57,6 +58,12 @@ def disk_errors(folder: Path | str) -> Iterator[None]:
         else:
             message = f"{error.filename or folder}: {error.strerror or error}."
         raise CourseError(message) from None
+
+
+def through_proxies() -> str:
+    """For a message of a network's failure: which variables name a proxy, in case one is mistyped; "" if none does."""
+    names = [f"{kind.upper()}_PROXY" for kind in ("http", "https", "all") if kind in getproxies_environment()]
+    return f" (asked through the proxy of {' and '.join(names)})" if names else ""
 
 
 def complaints(faults: dict[str, list[str]]) -> list[str]:
