@@ -266,7 +266,7 @@ def find_digits(
     if count > 1 and STANDARD_INPUT in inputs:
         raise CourseError("predict: standard input cannot be shared. Start one process, or name a file.")
     model = load(model_path, threshold, world.device)
-    files, done, bad, size, odd = recordings(inputs), 0, 0, 0, 0
+    files, done, bad, size, odd, long = recordings(inputs), 0, 0, 0, 0, 0
     recipe = model.recipe
     if first and recipe.corpus in MADE and recipe.weights in ("auto", "imagenet", "none"):
         print(
@@ -296,12 +296,19 @@ def find_digits(
             for place, spoken, problem in sorted(answers, key=lambda answer: answer[0]):
                 bad += problem is not None
                 if first:
+                    long += words != WORDS[0] and sum(word.end - word.start > vad.LONGEST for word in spoken)
                     odd += not problem and words is None and _is_odd(batch[place], spoken)
                     _tell(batch[place], spoken, problem, bar)
                     if table:
                         table.write(_rows(batch[place], spoken, problem))
                         table.flush()
                     bar.update()
+    if long:
+        print(
+            f"note: {long:,} sounds are longer than {vad.LONGEST:g} s, and so no digit. One digit at a time is expected, and a pause "
+            f"of {vad.GAP:g} s before the next.",
+            file=sys.stderr,
+        )
     if odd:
         print(
             f"note: {odd:,} recordings of at most {BRIEF:g} s gave no single word. If each holds one: --words one.",

@@ -171,8 +171,9 @@ def test_one_word_in_each_recording_is_a_mode_and_the_default_for_the_shortest(s
         assert np.array_equal(ear.last[0], fit(read_audio(tmp_path / f"{name}.wav", RATE), RATE))
         assert one.digit is not None and (one.start, one.end) == (0, len(audio) / RATE)
     assert find_digits([str(tmp_path)], "ear.onnx", progress=False) == 0
-    note = "note: 3 recordings of at most 3 s gave no single word. If each holds one: --words one.\n"
-    assert capsys.readouterr().err == note
+    long, odd = capsys.readouterr().err.splitlines()
+    assert long.startswith("note: 1 sounds are longer than 1.5 s") and "a pause of 0.2 s before the next" in long
+    assert odd == "note: 3 recordings of at most 3 s gave no single word. If each holds one: --words one."
     assert find_digits([str(tmp_path)], "ear.onnx", progress=False, words="one") == 0
     assert capsys.readouterr().err == ""
     # No longer than a word may be: one word, a breath and all; but silence is none.
@@ -608,21 +609,41 @@ def test_killed_and_started_again_it_ends_the_same(models, said, tmp_path):
     assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def test_a_folder_that_may_not_be_written_is_no_full_disk(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "place", "says"),
+    [
+        (errno.EACCES, "/elsewhere", "name another place."),
+        (errno.EACCES, "here/data/fsdd", "name another place: SPOKENDIGITS_HOME."),
+        (errno.EROFS, "out/.a.csv-unfinished-x", "name another place: --out."),
+        (errno.EROFS, "temporary/x", "name another place: TMPDIR."),
+        (errno.ENOSPC, None, "name another place: --out or SPOKENDIGITS_HOME or TMPDIR."),
+        (errno.ENOENT, None, "name another place: --out or SPOKENDIGITS_HOME or TMPDIR."),  # no folder for these
+    ],
+)
+def test_what_the_disk_does_not_allow_names_the_place_that_is_meant(error, place, says, tmp_path, monkeypatch, capsys):
     def refused(options):
-        raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere")
+        raise OSError(error, os.strerror(error), *([str(tmp_path / place)] if place else []))
 
-    monkeypatch.setitem(cli.COMMANDS, "doctor", refused)
-    assert cli.main(["doctor"]) == 2
-    assert (
-        capsys.readouterr().err == "error: /elsewhere: Permission denied. Set SPOKENDIGITS_HOME to a folder of yours.\n"
-    )
+    monkeypatch.setenv("SPOKENDIGITS_HOME", str(tmp_path / "here"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setitem(cli.COMMANDS, "predict", refused)
+    assert cli.main(["predict", "a.wav", "--out", str(tmp_path / "out" / "a.csv")]) == 2
+    place = tmp_path / place if place else "disk"
+    assert capsys.readouterr().err == f"error: {place}: {os.strerror(error)}. Mend that, or {says}\n"
 
 
 def test_a_model_that_cannot_be_had_is_said(tmp_path, capsys):
-    for name in ("no.safetensors", "no.onnx"):
-        assert cli.main(["predict", "a.wav", "--model", str(tmp_path / name)]) == 2
-        assert str(tmp_path / name) in capsys.readouterr().err
+    (tmp_path / "README.md").write_text("A model has other words.")
+    for name, why in {
+        "no.safetensors": "",
+        "no.onnx": "",
+        "README.md": "Name another file",
+        ".": "",
+        "": "empty",
+    }.items():
+        assert cli.main(["predict", "a.wav", "--model", name and str(tmp_path / name)]) == 2
+        err = capsys.readouterr().err
+        assert (str(tmp_path / name) if name else "empty model") in err and why in err and err.count("\n") == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="of files that are none")
