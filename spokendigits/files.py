@@ -30,11 +30,7 @@ def checkout() -> Path | None:
 
 
 def home() -> Path:
-    """The folder that holds `data/` and `runs/`.
-
-    `SPOKENDIGITS_HOME` if set, else the checkout, else the working folder. Notebooks have their own working folder, so it
-    decides nothing when there is a checkout.
-    """
+    """The folder of `data/` and `runs/`: SPOKENDIGITS_HOME, else the checkout (notebooks have working folders of their own), else the working folder."""
     if given := os.environ.get("SPOKENDIGITS_HOME"):
         return Path(given).expanduser().resolve()
     return checkout() or Path.cwd()

@@ -84,7 +84,9 @@ def bad_files(folder):
     (folder / "rate.wav").write_bytes(good.read_bytes()[:24] + bytes(4) + good.read_bytes()[28:])
     for kind in CUT:  # whatever a file is called, its beginning says what it is
         soundfile.write(folder / f"half.{kind}", tone(), 22_050)
-        (folder / f"{kind}.wav").write_bytes((folder / f"half.{kind}").read_bytes()[: -2_000 if kind != "mp3" else -300])
+        (folder / f"{kind}.wav").write_bytes(
+            (folder / f"half.{kind}").read_bytes()[: -2_000 if kind != "mp3" else -300]
+        )
     (folder / "text.wav").write_text("This is no sound.\n" * 50)
     soundfile.write(folder / "nan.wav", np.array([0.1, np.nan, 0.2]), 22_050, subtype="FLOAT")
     soundfile.write(folder / "infinite.wav", np.array([0.1, np.inf, 0.2]), 22_050, subtype="FLOAT")

@@ -44,7 +44,7 @@ def opened(source: Path | str | IO[bytes]) -> Iterator[soundfile.SoundFile]:
                 if not stat.S_ISREG(os.stat(source).st_mode):
                     raise CourseError("no regular file")
                 source = os.fsencode(source)
-            raw = stack.enter_context(open(source, "rb")) if isinstance(source, bytes) else source  # noqa: SIM115
+            raw = stack.enter_context(open(source, "rb")) if isinstance(source, bytes) else source
             if problem := _missing(raw):
                 raise CourseError(problem)
             file = stack.enter_context(soundfile.SoundFile(source))
