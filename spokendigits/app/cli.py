@@ -13,9 +13,6 @@ from pathlib import Path
 from spokendigits import __version__
 from spokendigits.errors import CourseError
 
-# What a disk or a name on it may not let a command do.
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
-DISK |= {errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 # Heavy imports stand inside the commands: `--help` should not wait for torch.
 
 
@@ -221,7 +218,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for name, value in vars(options).items():
             if not all(str(one).strip() for one in (value if isinstance(value, list) else [value])):
-                raise CourseError(f"{options.command}: an empty {name} is no name for a folder or for anything else.")
+                raise CourseError(
+                    f"{options.command}: {name} is empty, which is no name for a folder or anything else."
+                )
         return options.function(options)
     except CourseError as error:
         return _mistake(error)
@@ -241,8 +240,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        no_folder = error.errno == errno.ENOENT and not error.filename  # for temporary files
-        if error.errno not in DISK and not no_folder:
+        # The last one without a name: there is no folder for temporary files.
+        if not error.filename and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOENT):
             raise
         meant = [name for name, folder in _places(options) if not error.filename or _inside(error.filename, folder)]
         which = f": {' or '.join(meant[:1] if error.filename else meant)}" if meant else ""

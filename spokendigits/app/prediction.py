@@ -338,6 +338,8 @@ def _try_to_read(path: str, model: Model, words: str | None) -> tuple[list[Spoke
         return read_words(path, model, words), None
     except CourseError as error:
         return [], str(error)
+    except OSError as error:  # such as a name of 300 letters
+        return [], str(error.strerror)
 
 
 def _tell(path: str, words: list[Spoken], problem: str | None, bar: tqdm) -> None:
