@@ -260,8 +260,9 @@ def _places(options) -> list[tuple[str, Path]]:
     return list((given | {"SPOKENDIGITS_HOME": home(), "TMPDIR": temporary}).items())
 
 
-def _inside(path: str, folder: Path) -> bool:
-    return Path(os.fsdecode(path)).absolute().is_relative_to(folder.absolute())
+def _inside(name: str | bytes, folder: Path) -> bool:
+    path = Path(os.fsdecode(name))  # one that is relative was given so: it is none of a variable's
+    return path.is_relative_to(folder.absolute() if path.is_absolute() else folder)
 
 
 def _mistake(what: object) -> int:
