@@ -88,7 +88,7 @@ def read_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, s
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CourseError(f"{path}: not readable as safetensors ({first_line(error)}). Train it again.") from None
+        raise CourseError(f"{path}: not readable as safetensors ({first_line(error)}). Name another file.") from None
 
 
 def backbone_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -128,6 +128,7 @@ def _announce(note: str) -> None:
     print(note, file=sys.stderr, flush=True)
 
 
+@functools.cache
 def _check_backbone(recipe: Recipe) -> None:
     name, _, tag = recipe.backbone.partition(".")
     if not timm.is_model(name) or (tag and recipe.backbone not in timm.list_models(f"{name}.*", pretrained=True)):

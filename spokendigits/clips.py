@@ -68,11 +68,7 @@ class Clips:
         return self.audio[row].astype(np.float32) / FULL_SCALE
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """The clips of an array of row numbers, int16 [rows, samples], copied into memory.
-
-        The file is mapped for this call only: pages read through `audio` stay with the process, until the whole corpus
-        counts as its memory.
-        """
+        """The clips of an array of row numbers, int16 [rows, samples], copied: pages read through `audio` stay in memory, this map's do not."""
         return np.load(self.folder / "audio.npy", mmap_mode="r")[rows]
 
 

@@ -15,11 +15,6 @@ from pathlib import Path
 
 from spokendigits.errors import CourseError
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: what a killed process left half-made stays there
-    fcntl = None
-
 HALF = "-unfinished-"  # in the names of files and folders that are being written
 SIGNS = {"run.json", "course.json", "state.json", "clips.json", "corpus.json", "export.json"}  # what a folder is
 
@@ -35,11 +30,7 @@ def checkout() -> Path | None:
 
 
 def home() -> Path:
-    """The folder that holds `data/` and `runs/`.
-
-    `SPOKENDIGITS_HOME` if set, else the checkout, else the working folder. Notebooks have their own working folder, so it
-    decides nothing when there is a checkout.
-    """
+    """The folder of `data/` and `runs/`: SPOKENDIGITS_HOME, else the checkout (notebooks have working folders of their own), else the working folder."""
     if given := os.environ.get("SPOKENDIGITS_HOME"):
         return Path(given).expanduser().resolve()
     return checkout() or Path.cwd()
@@ -82,23 +73,33 @@ def check_room(folder: Path, size: float) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, how: int) -> Iterator[None]:
-    """Locks a file or folder until the end, or the end of this process. OSError where that cannot be."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, how)
-        yield
-    finally:
-        os.close(handle)
+def locked(path: Path, wait: bool = False) -> Iterator[bool | None]:
+    """Holds a file or folder until the end, or the end of this process: False if another has it or took it away.
+
+    None where there are no locks: on Windows and some network disks nobody waits, and what is half-made stays there.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            import fcntl
+
+            handle = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held = os.fstat(handle).st_nlink > 0
+        except (BlockingIOError, FileNotFoundError):
+            held = False
+        except (ImportError, OSError):
+            held = None
+        yield held
 
 
 @functools.cache  # once a process and folder
 def _sweep(folder: Path) -> None:
     """Removes what killed processes left half-made in a folder, and nothing that a live one holds."""
-    for left in folder.glob(f".*{HALF}*") if fcntl else ():
+    for left in folder.glob(f".*{HALF}*"):
         path, old = folder / left.name[1:].partition(HALF)[0], left / "old"
-        with contextlib.suppress(OSError), _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            if time.time() - left.stat().st_mtime > 1:  # else its lock may still be on the way
+        with contextlib.suppress(OSError), locked(left) as held:
+            if held and time.time() - left.stat().st_mtime > 1:  # else its lock may still be on the way
                 if old.exists() and not path.exists():  # killed between two renames
                     os.replace(old, path)
                 shutil.rmtree(left)
@@ -110,10 +111,8 @@ def half_made(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{HALF}"))
-    with contextlib.ExitStack() as stack:
+    with locked(folder, wait=True), contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # some network disks know no locks
-            stack.enter_context(_locked(folder, fcntl.LOCK_SH) if fcntl else contextlib.nullcontext())
         yield folder
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from spokendigits.splits import split
 LANES = {"fast": "fast", "full": "seed"}  # lane: preset of the recipe
 LARGE = ("synthetic", "audiomnist")  # of these the fast lane takes the preset's part, of others `corpora.part_of`
 MODEL, RUN = "model.safetensors", "run.json"  # what a training leaves: its weights, and what made them
+# What every system takes for a folder's name, and no command for an option.
+FOLDER = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))\w([\w .-]{0,98}[\w-])?", re.IGNORECASE)
 SETTINGS = "SPOKENDIGITS_SET"  # the variable that carries them to the notebooks
 
 
@@ -28,7 +31,11 @@ def recipe(lane: str, corpus: str) -> Recipe:
 
 def settings() -> dict:
     """What `spokendigits run --set` changes in all notebooks."""
-    return json.loads(os.environ.get(SETTINGS) or "{}")
+    given = os.environ.get(SETTINGS) or "{}"
+    try:
+        return {**json.loads(given)}
+    except (ValueError, TypeError, RecursionError):
+        raise CourseError(f"{SETTINGS}={given[:100]!r}: no settings in JSON. Unset it, or use --set.") from None
 
 
 def honest_split(lane: str, corpus: Corpus) -> str:
@@ -48,8 +55,9 @@ def fitted(used: Recipe, corpus: Corpus) -> Recipe:
 
 def run_folder(run: str, lane: str, corpus: str) -> Path:
     """The folder of a run, `runs/<run>`; without a name, `runs/<lane>-<corpus>`."""
-    name = str(run or f"{lane}-{Path(corpus).name}")  # papermill hands over 20240105 as a number
-    if Path(name).name != name or name in (".", "..") or not name.isprintable() or len(name) > 100:
+    name = re.sub(r"[^\w .-]+|[ .]$", "-", f"{lane}-{Path(corpus).name}")[:100]
+    name = str(run or name)  # papermill hands over 20240105 as a number
+    if not FOLDER.fullmatch(name):
         raise CourseError(f"run: {name[:100]!r} is no name for a folder. Use letters, digits, '-' and '_'.")
     return runs_folder() / name
 

@@ -120,31 +120,6 @@ def mel_pictures(pictures: np.ndarray, titles: Sequence[str], recipe: Recipe) ->
     return describe(fig, alt, "Time runs to the right, low tones lie at the bottom, and bright is loud.")
 
 
-def curves(steps: pd.DataFrame, history: pd.DataFrame) -> Figure:
-    """The seed experiment's four charts: learning rate, training loss, validation loss, validation ROC-AUC."""
-    fig, axes = figure(8, 5, 2, 2)
-    panels = [(steps, "step", "learning_rate", "learning rate"), (steps, "step", "loss", "training loss of each batch"),
-              (history, "epoch", "loss", "validation loss"), (history, "epoch", "roc_auc", "validation ROC-AUC")]  # fmt: skip
-    for ax, (table, x, column, title) in zip(axes.flat, panels, strict=True):
-        style, colour = ("-", BLUE) if x == "step" else ("o-", ORANGE)
-        ax.plot(table[x], table[column], style, color=colour, linewidth=0.8 if title.startswith("training") else None)
-        ax.set(title=title, xlabel=x, yscale="log" if column == "loss" else "linear")
-        if x == "epoch":
-            ax.set_xticks(table[x])
-    axes[0, 0].set_ylim(0, None)
-    axes[1, 1].ticklabel_format(axis="y", useOffset=False)
-    last, rate = history.iloc[-1], steps["learning_rate"]
-    ending = "near zero" if rate.iloc[-1] < rate.max() / 100 else f"at {rate.iloc[-1]:.2g}"
-    alt = (
-        f"Four charts over training. The learning rate is {rate.max():.2g} at most and ends {ending}. The training loss "
-        f"goes from {steps['loss'].iloc[0]:.2f} to {steps['loss'].iloc[-10:].mean():.4f}. The validation loss ends at "
-        f"{last['loss']:.4f}, the validation ROC-AUC at {last['roc_auc']:.4f}."
-    )
-    return describe(
-        fig, alt, "The two upper charts have a point for each step, and the two lower ones a point for each epoch."
-    )
-
-
 def confusion(counts: pd.DataFrame) -> Figure:
     """The confusion matrix, from `evaluation.confusions`."""
     fig, ax = figure(6, 4.8)

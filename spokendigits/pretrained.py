@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from timm.models import register_model
 from torch import nn
 
+from spokendigits.corpora.storage import through_proxies
 from spokendigits.errors import CourseError, first_line
 from spokendigits.files import sha256
 
@@ -144,12 +145,12 @@ def _from_hub(backbone: str) -> Path:
             raise
         try:
             # Ask once: without a network, or where too many ask, the hub's client would try again for minutes.
-            answer = httpx.head(hf_hub_url(repository, "model.safetensors"), timeout=5.0)
-            if answer.is_error:
+            url = hf_hub_url(repository, "model.safetensors")
+            with httpx.stream("GET", url, timeout=5.0, follow_redirects=True) as answer:
                 answer.raise_for_status()
             path = hf_hub_download(repository, "model.safetensors")
         except Exception as error:  # the client's, its libraries', or of a proxy that neither can use
-            raise OSError(f"{type(error).__name__}: {first_line(error)}") from None
+            raise OSError(f"{type(error).__name__}: {first_line(error)}{through_proxies()}") from None
     path = Path(path)
     # The cache names a large file by the SHA-256 that the hub announced for it.
     announced = path.resolve().name

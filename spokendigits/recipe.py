@@ -72,9 +72,7 @@ class Recipe(BaseModel):
     # augmentation
     augment: str = "none"  # "all", or some of AUGMENTATIONS with + between them
     mix_probability: Share = 0.0  # chance that a batch mixes its clips in pairs (mixup); 0: off
-    mix_concentration: Annotated[float, Field(ge=0.01, le=1000)] = (
-        1.0  # of the Beta distribution of the mixing ratio, both
-    )
+    mix_concentration: Annotated[float, Field(ge=0.01, le=1000)] = 1.0  # of the ratio's Beta distribution, both
     # validation
     split: Split = "random"  # by clip, as the seed's: the same voices are on both sides
     folds: Annotated[int, Field(ge=2, le=1_000_000)] = 5
@@ -109,7 +107,7 @@ class Recipe(BaseModel):
         if self.split != "one_speaker" and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} of {self.folds} folds; folds count from 0")
         if self.augment not in ("none", "all"):
-            check_names(self.augment.split("+"), ["none", "all", *AUGMENTATIONS], "recipe: augment has an unknown part")
+            check_names(self.augment.split("+"), AUGMENTATIONS, "recipe: augment: all, none, or parts with +; unknown:")
         return self
 
     @property

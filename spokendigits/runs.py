@@ -67,11 +67,8 @@ def claim(
     if (folder / RUN).is_file():
         held = read_json(folder / RUN, "recipe", "clips")
         before = Recipe(**held["recipe"]).to_dict()
-        differ = [
-            f"{name}: {before[name]} there, {value} here"
-            for name, value in recipe.to_dict().items()
-            if before[name] != value
-        ]
+        here = {name: value for name, value in recipe.to_dict().items() if before[name] != value}
+        differ = [f"{name}: {before[name]} there, {value} here" for name, value in here.items()]
         if differ:
             raise CourseError(f"{folder} holds another experiment ({'; '.join(differ)}). {way_out}")
         if held["clips"] != clips.folder.name or held.get("labels", labels) != labels:

@@ -10,7 +10,7 @@ import soundfile
 
 from spokendigits import clips as module
 from spokendigits.clips import fit, make_clips, read_audio
-from spokendigits.corpora import fsdd
+from spokendigits.corpora import fsdd, recording
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
 from spokendigits.files import data_folder
@@ -71,6 +71,9 @@ def test_what_a_recorder_did_wrong_is_put_right(fault, tmp_path):
         assert np.abs(read_audio(tmp_path / "faulty.wav", 22_050) - audio).max() < 1e-3
 
 
+CUT = ("mp3", "flac", "aiff", "au", "w64", "rf64", "ogg", "caf")
+
+
 def bad_files(folder):
     good = folder / "good.wav"
     soundfile.write(good, tone(), 22_050, subtype="PCM_16")
@@ -78,6 +81,12 @@ def bad_files(folder):
     cut.write_bytes(good.read_bytes()[:5_000])
     soundfile.write(folder / "empty.wav", np.zeros(0), 22_050)
     (folder / "nothing.wav").write_bytes(b"")
+    (folder / "rate.wav").write_bytes(good.read_bytes()[:24] + bytes(4) + good.read_bytes()[28:])
+    for kind in CUT:  # whatever a file is called, its beginning says what it is
+        soundfile.write(folder / f"half.{kind}", tone(), 22_050)
+        (folder / f"{kind}.wav").write_bytes(
+            (folder / f"half.{kind}").read_bytes()[: -2_000 if kind != "mp3" else -300]
+        )
     (folder / "text.wav").write_text("This is no sound.\n" * 50)
     soundfile.write(folder / "nan.wav", np.array([0.1, np.nan, 0.2]), 22_050, subtype="FLOAT")
     soundfile.write(folder / "infinite.wav", np.array([0.1, np.inf, 0.2]), 22_050, subtype="FLOAT")
@@ -88,7 +97,9 @@ def bad_files(folder):
     return {
         "cut": "truncated",
         "empty": "0 samples",
-        "nothing": "not readable",
+        "nothing": r"empty \(0 bytes\)",
+        "rate": "no usable sample rate",
+        **dict.fromkeys(CUT, "truncated|cut off"),
         "text": "not readable",
         "nan": "NaN",
         "infinite": "infinite",
@@ -140,9 +151,7 @@ def odd_files(folder):
 def test_clips_hold_what_is_read_from_each_file_alone(tmp_path, recipe, monkeypatch):
     (tmp_path / "files").mkdir()
     odd_files(tmp_path / "files")
-    paths = sorted(path.name for path in (tmp_path / "files").iterdir())
-    table = pd.DataFrame({"path": paths, "digit": 0, "speaker": "s", "take": range(len(paths))})
-    corpus = Corpus("files", tmp_path / "files", table, "Files", "none", "made by the tests")
+    corpus = corpus_of(tmp_path / "files")
     monkeypatch.setattr(module, "BATCH", 7)  # the last one is not full
     clips = make_clips(corpus, recipe, threads=5, progress=False)
     assert clips.audio.shape == (len(corpus), 22_050) and clips.audio.dtype == np.int16
@@ -152,6 +161,28 @@ def test_clips_hold_what_is_read_from_each_file_alone(tmp_path, recipe, monkeypa
         assert clips.lengths[row] == len(audio), corpus.file(row).name
         assert np.array_equal(clips.audio[row], expected), corpus.file(row).name
     assert len(read_audio(tmp_path / "files" / "pipe.wav", 22_050)) == 11_025, "what was piped is not cut"
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050])
+def test_what_is_louder_than_full_scale_is_heard_as_clips_hold_it(rate, tmp_path, recipe):
+    """By `predict`, too, which hears what `read` and `blocks` give."""
+    (tmp_path / "files").mkdir()
+    for times in (3, 1e38):
+        soundfile.write(tmp_path / "files" / f"{times:g}.wav", times * tone(rate=rate), rate, subtype="FLOAT")
+    corpus = corpus_of(tmp_path / "files")
+    clips = make_clips(corpus, recipe, progress=False)
+    for row in range(len(corpus)):
+        audio = fit(read_audio(corpus.file(row), 22_050), recipe.samples)
+        assert np.abs(audio - clips.waveform(row)).max() <= 1 / 32_768 and np.abs(audio).max() == 1
+        with recording.opened(corpus.file(row)) as file:
+            assert np.abs(np.concatenate([*recording.blocks(file, 22_050)])).max() == 1
+
+
+def test_a_full_disk_for_temporary_files_is_named(tmp_path, monkeypatch):
+    unfinished(tmp_path / "a.wav", tone(), 22_050)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda buffering: open("/dev/full", "w+b", buffering))  # noqa: SIM115
+    with pytest.raises(CourseError, match=r"a\.wav: TMPDIR: the disk is full"):
+        read_audio(tmp_path / "a.wav", 22_050)
 
 
 def test_fit_pads_on_the_right_and_keeps_the_loudest_stretch():

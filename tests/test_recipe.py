@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from spokendigits.app import product_yaml
+from spokendigits.app import cli, product_yaml
 from spokendigits.errors import CourseError
 from spokendigits.recipe import Recipe
 
@@ -98,6 +98,8 @@ def test_the_products_settings_are_really_read(tmp_path):
         ({"takes": 10**23}, "less than or equal to 1000000"),
         ({"folds": 1, "fold": 0}, "greater than or equal to 2"),
         ({"corpus": ["x" * 999] * 999}, "valid string"),
+        ({"augment": "none+voice"}, "parts with +; unknown: 'none'"),
+        ({"augment": "voice+all"}, "parts with +; unknown: 'all'"),
         ({"warmup_epochs": 6.0}, "warm-up of 6.0 of 5 epochs"),
         ({"seconds": 1e-6}, "1e-06 seconds"),
     ],
@@ -122,7 +124,7 @@ LAUGHS = "corpus: [" + ", ".join(f"&a{n} [{', '.join([f'*a{n - 1}' if n else 'ha
         ("epochs: 3\nepochs: 4", "epochs is given twice"),
         (LAUGHS, "alias"),
         ("corpus: " + "[" * 5000 + "]" * 5000, "recursion"),
-        ("epochs: 2001-99-99", "month"),
+        ("epochs: " + "9" * 5_000, "limit"),
         ("corpus: " + "x" * 10**6, "too large"),
     ],
     ids=range(9),
@@ -168,6 +170,31 @@ def test_the_products_false_is_false_as_text_too_and_what_is_empty_is_left_out(t
     (tmp_path / "cfg.yaml").write_text(re.sub("augmentation: {.*?}", "augmentation: null", changed))
     recipe, _ = product_yaml.read_recipe(tmp_path / "cfg.yaml")
     assert not recipe.mixed_precision and recipe.mix_probability == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("backbone=no", "no"),
+        ("epochs=010", 10),
+        ("epochs=1:30", "1:30"),
+        ("seed=2001-01-01", "2001-01-01"),
+        ("takes=~", None),
+        ("drop_last=false", False),
+        ("seconds=.5", 0.5),
+        ("epochs=-3", -3),
+        ("learning_rate=1e-3", 0.001),
+    ],
+)
+def test_a_setting_is_read_as_it_looks(given, read):
+    """As YAML 1.2 reads it: in YAML 1.1 the first four are False, 8, 90 and a date."""
+    assert cli.setting(given) == (given.partition("=")[0], read)
+
+
+def test_a_setting_without_a_value_is_refused():
+    for given in ("epochs=", "epochs", "epochs= "):
+        with pytest.raises(CourseError, match=f"--set {given}: write NAME=VALUE"):
+            cli.setting(given)
 
 
 def test_presets_by_name():

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def run(options) -> int:
     if options.corpus not in corpora.NAMES:
         corpora.check_name(options.corpus)
     announce(lanes.recipe(options.lane, options.corpus).but(**settings))
-    folder = runner.run(options.corpus, options.lane, options.name, settings=settings)
+    folder = runner.run(options.corpus, options.lane, options.name or "", settings=settings)
     if options.book:
         from spokendigits.publish import say_a_digit
         from spokendigits.publish.book import build_run
@@ -71,7 +72,7 @@ def train(options) -> int:
         recipe = lanes.recipe(options.lane, "synthetic" if options.corpus is None else options.corpus)
     given = {name: value for name in ("corpus", "split") if (value := getattr(options, name)) is not None}
     recipe = recipe.but(**given).but(**dict(map(setting, options.set)))
-    lanes.run_folder(options.name or ".", "", "")  # a name that is none is refused before anything is made
+    lanes.run_folder(options.name, "", "")  # a name that is none is refused before anything is made
     world = processes()  # one, or one of those of `accelerate launch`
     first = world.is_main_process
     for name, value in unused.items() if first else ():
@@ -139,7 +140,7 @@ def setting(text: str) -> tuple[str, object]:
     from spokendigits.app.product_yaml import parse
 
     name, equals, value = text.partition("=")
-    if not equals:
+    if not (equals and value.strip()):
         raise CourseError(f"--set {text}: write NAME=VALUE, for example --set epochs=3.")
     try:
         return name, parse(value)
@@ -215,6 +216,11 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # services may close it
         sys.stdout.reconfigure(errors="backslashreplace")  # a name in letters that this terminal has not
     try:
+        for name, value in vars(options).items():
+            if not all(str(one).strip() for one in (value if isinstance(value, list) else [value])):
+                raise CourseError(
+                    f"{options.command}: {name} is empty, which is no name for a folder or anything else."
+                )
         return options.function(options)
     except CourseError as error:
         return _mistake(error)
@@ -234,15 +240,29 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        disk = error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
-        if not disk and error.errno not in (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        # The last one without a name: there is no folder for temporary files.
+        if not error.filename and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOENT):
             raise
-        way_out = "Set SPOKENDIGITS_HOME to a folder of yours." if disk else "Give another name."
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            way_out = "Free some space or set SPOKENDIGITS_HOME to another folder."
-        return _mistake(f"{str(error.filename or 'disk')[:200]}: {error.strerror}. {way_out}")
+        meant = [name for name, folder in _places(options) if not error.filename or _inside(error.filename, folder)]
+        which = f": {' or '.join(meant[:1] if error.filename else meant)}" if meant else ""
+        what = f"{str(error.filename or 'disk')[:200]}: {error.strerror}"
+        return _mistake(f"{what}. Mend that, or name another place{which}.")
     except UnicodeEncodeError as error:
         return _mistake(f"{error.object[:200]!a} is no UTF-8. Rename it.")
+
+
+def _places(options) -> list[tuple[str, Path]]:
+    """The folders that a command writes to, by the options and variables that name them."""
+    from spokendigits.files import home
+
+    given = {f"--{name}": Path(value).parent for name in ("out", "figure") if (value := getattr(options, name, None))}
+    temporary = Path(tempfile.tempdir or os.environ.get("TMPDIR", "/tmp"))
+    return list((given | {"SPOKENDIGITS_HOME": home(), "TMPDIR": temporary}).items())
+
+
+def _inside(name: str | bytes, folder: Path) -> bool:
+    path = Path(os.fsdecode(name))  # one that is relative was given so: it is none of a variable's
+    return path.is_relative_to(folder.absolute() if path.is_absolute() else folder)
 
 
 def _mistake(what: object) -> int:

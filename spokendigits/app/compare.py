@@ -194,7 +194,9 @@ def cautions(runs: list[Run]) -> list[str]:
     if apart := _values({run.name: {"loss": run.recipe.loss} for run in runs}):
         warnings.append(f"not the same kind of loss ({apart}); compare log_loss, which is one for all.")
     if apart := _values({run.name: {"backbone": run.made.get("backbone", run.recipe.backbone)} for run in runs}):
-        warnings.append(f"not the same network ({apart}): where the recipe's weights cannot be had, another takes its place.")
+        warnings.append(
+            f"not the same network ({apart}): where the recipe's weights cannot be had, another takes its place."
+        )
     return warnings
 
 

@@ -12,7 +12,6 @@ import math
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +27,13 @@ from spokendigits.clips import LONGEST, fit
 from spokendigits.corpora import MADE, recording
 from spokendigits.corpora.audit import SILENT
 from spokendigits.corpora.corpus import PROBABILITIES
-from spokendigits.corpora.storage import only_writer
 from spokendigits.devices import processes
 from spokendigits.errors import CourseError, check_names
-from spokendigits.files import read_json, sha256, write_json
+from spokendigits.files import locked, read_json, sha256, write_json
 from spokendigits.recipe import Recipe
 from spokendigits.topics import vad
 
 STANDARD_INPUT = "-"
-PIPED = 2**32  # bytes: what comes through a pipe without an end is no recording
 BATCH = 32  # words of one file that are read at once: batches across files would differ after an interruption
 ROUND = 16  # files that each of several processes reads before the lines are put in order
 WORDS = ("one", "many")  # in each recording
@@ -165,22 +162,13 @@ def _opened(path: str) -> Iterator[soundfile.SoundFile]:
             except OSError as error:
                 raise CourseError(str(error.strerror)) from None
             raise CourseError("no recordings in this folder")
+        if path == STANDARD_INPUT and sys.stdin is None:
+            raise CourseError("standard input is closed")
         if path == STANDARD_INPUT:
-            path = _kept(sys.stdin.buffer, stack)
+            path = recording.kept(sys.stdin.buffer, stack)  # a recording is read twice
         elif Path(path).is_fifo():
-            path = _kept(stack.enter_context(open(path, "rb")), stack)
+            path = recording.kept(stack.enter_context(open(path, "rb")), stack)
         yield stack.enter_context(recording.opened(path))
-
-
-def _kept(raw: IO[bytes], stack: contextlib.ExitStack) -> IO[bytes]:
-    """What comes through a pipe, in a file: a recording is read twice."""
-    file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-    while file.tell() <= PIPED and (data := raw.read(recording.BLOCK)):
-        file.write(data)
-    if file.tell() > PIPED:
-        raise CourseError("more came through the pipe than a recording can hold")
-    file.seek(0)
-    return file
 
 
 def _whole(file: soundfile.SoundFile, rate: int, sure: bool) -> Iterator[tuple[vad.Word, np.ndarray]]:
@@ -278,7 +266,7 @@ def find_digits(
     if count > 1 and STANDARD_INPUT in inputs:
         raise CourseError("predict: standard input cannot be shared. Start one process, or name a file.")
     model = load(model_path, threshold, world.device)
-    files, done, bad, size, odd = recordings(inputs), 0, 0, 0, 0
+    files, done, bad, size, odd, long = recordings(inputs), 0, 0, 0, 0, 0
     recipe = model.recipe
     if first and recipe.corpus in MADE and recipe.weights in ("auto", "imagenet", "none"):
         print(
@@ -308,12 +296,19 @@ def find_digits(
             for place, spoken, problem in sorted(answers, key=lambda answer: answer[0]):
                 bad += problem is not None
                 if first:
+                    long += words != WORDS[0] and sum(word.end - word.start > vad.LONGEST for word in spoken)
                     odd += not problem and words is None and _is_odd(batch[place], spoken)
                     _tell(batch[place], spoken, problem, bar)
                     if table:
                         table.write(_rows(batch[place], spoken, problem))
                         table.flush()
                     bar.update()
+    if long:
+        print(
+            f"note: {long:,} sounds are longer than {vad.LONGEST:g} s, and so no digit. One digit at a time is expected, and a pause "
+            f"of {vad.GAP:g} s before the next.",
+            file=sys.stderr,
+        )
     if odd:
         print(
             f"note: {odd:,} recordings of at most {BRIEF:g} s gave no single word. If each holds one: --words one.",
@@ -343,13 +338,15 @@ def _try_to_read(path: str, model: Model, words: str | None) -> tuple[list[Spoke
         return read_words(path, model, words), None
     except CourseError as error:
         return [], str(error)
+    except OSError as error:  # such as a name of 300 letters
+        return [], str(error.strerror)
 
 
 def _tell(path: str, words: list[Spoken], problem: str | None, bar: tqdm) -> None:
     path = os.fsencode(path).decode(errors="replace")  # a name need not be text, nor of one line
     path = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], path)
     if problem is not None:
-        tqdm.write(f"error: {path}: {problem}. It is left out.", file=sys.stderr)
+        tqdm.write(f"error: {path}: {problem.rstrip('.')}. It is left out.", file=sys.stderr)
         return
     # Writing around a progress bar takes time, and is of use only where both share a screen.
     say = tqdm.write if sys.stdout.isatty() and not bar.disable else print
@@ -379,8 +376,8 @@ def _rows(path: str, words: list[Spoken], problem: str | None) -> str:
 def _table(out: Path, maker: dict, size: int) -> Iterator[IO[str]]:
     """The table, open to be continued after `size` bytes; 0: a new one, with what makes it beside it."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with open(out, "a", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        if not only_writer(file):
+    with open(out, "a", encoding="utf-8", errors="surrogateescape", newline="") as file, locked(out) as held:
+        if held is False:
             raise CourseError(f"{out}: another process writes this table. Wait until it ends, or choose another --out.")
         file.truncate(size)
         if not size:

@@ -20,7 +20,9 @@ TYPES = {  # by way of text: numbers may stand there as text, but no text is a t
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 1e-3 as a number, as YAML 1.2 does, but neither a name twice, nor aliases, which can grow without end."""
+    """Reads as YAML 1.2 does: `no` is a word, 010 ten, 1e-3 a number; but no name twice, nor aliases, which can grow without end."""
+
+    yaml_implicit_resolvers = {}
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
@@ -34,16 +36,21 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+for kind, pattern in {
+    "null": "|~|null|Null|NULL",
+    "bool": "true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?\d+",
+    "float": r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+}.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"({pattern})$"), None)
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
 
 
 def parse(text: str) -> Any:
     """A value in YAML. Raises yaml.YAMLError."""
     try:
         return yaml.load(text, _Loader)
-    except (RecursionError, ValueError) as error:  # such as the 99th of a month
+    except (RecursionError, ValueError) as error:  # such as a number of 5,000 digits
         raise yaml.YAMLError(str(error)) from None
 
 

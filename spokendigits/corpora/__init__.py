@@ -35,8 +35,9 @@ def fetch(
     options: for `synthetic` takes, seed and processes. A whole corpus that is there already is kept.
     Two that fetch the same one take turns. Raises CourseError when it cannot be had; what was at `root` is then still there.
     """
-    if name not in MADE:
-        _check_known(name)
+    if name not in (*NAMES, *MADE) and Path(name).exists():
+        raise CourseError(f"fetch: {name} is here already. Use it where it is: --corpus {name}")
+    check_names([name], list(dict.fromkeys((*NAMES, *MADE))), "fetch: no such corpus:")
     if source is root is None and name not in MADE and (shared := shared_folder(name)):
         if problems := verify(name, shared, progress):
             why = f"{shared}, where SPOKENDIGITS_DATA leads: {' '.join(problems[:3])}"
@@ -122,11 +123,7 @@ def part_of(name: str, small: bool) -> dict[str, int | None]:
 def check_name(name: str) -> None:
     """CourseError unless `name` is one of NAMES, or a folder or CSV that exists."""
     if not name or not (Path(name).is_dir() or (Path(name).suffix.lower() == ".csv" and Path(name).is_file())):
-        _check_known(name)
-
-
-def _check_known(name: str) -> None:
-    check_names([name], NAMES, "no such corpus, folder or CSV:")
+        check_names([name], NAMES, "no such corpus, folder or CSV:")
 
 
 def _module(name: str) -> ModuleType:

@@ -20,7 +20,15 @@ from tqdm import tqdm
 from spokendigits.corpora.audit import header_problem
 from spokendigits.corpora.corpus import Corpus, table_of
 from spokendigits.corpora.download import BadArchive, Unavailable, install
-from spokendigits.corpora.storage import STAMP, check_replaceable, complaints, disk_errors, few, read_facts
+from spokendigits.corpora.storage import (
+    STAMP,
+    check_replaceable,
+    complaints,
+    disk_errors,
+    few,
+    read_facts,
+    through_proxies,
+)
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, read_json, write_json
 
@@ -114,7 +122,8 @@ def _fetch_from_hub(root: Path, progress: bool) -> Path:
             if isinstance(error, OSError) and error.errno:
                 raise
             raise Unavailable(
-                f"{hub.endpoint} did not send {HUB_REPOSITORY} ({type(error).__name__}). Try again, or another source."
+                f"{hub.endpoint} did not send {HUB_REPOSITORY} ({type(error).__name__}){through_proxies()}. "
+                "Try again, or another source."
             ) from None
         try:
             with atomic_folder(root) as folder:

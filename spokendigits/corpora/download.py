@@ -15,7 +15,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from spokendigits.corpora.storage import STAMP, check_replaceable, disk_errors, read_facts
+from spokendigits.corpora.storage import STAMP, check_replaceable, disk_errors, read_facts, through_proxies
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, check_room, half_made, write_json
 
@@ -150,7 +150,7 @@ def _reason(url: str, error: requests.RequestException) -> str:
         requests.exceptions.SSLError: "has no valid certificate (a proxy, or a wrong clock?)",
     }
     known = [f"{host} {reason}" for kind, reason in reasons.items() if isinstance(error, kind)]
-    return known[0] if known else f"no connection to {host}"
+    return (known[0] if known else f"no connection to {host}") + through_proxies()
 
 
 def _extract(source: Path, folder: Path, progress: bool) -> None:

@@ -1,8 +1,10 @@
 """Anybody's own recordings: a folder whose file names say what was said, or a CSV. Notebook 6."""
 
 import csv
+import io
 import os
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from pathlib import Path
 
@@ -119,12 +121,12 @@ def _from_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
     for column, kind, good in [
         ("digit", "a digit 0-9", table["digit"].str.fullmatch("[0-9]")),
         ("take", "a number", table.get("take", pd.Series("0", table.index)).str.fullmatch(FIELDS["take"])),
-        ("path", "a file that is there", table["path"].map(lambda name: (path.parent / str(name)).is_file())),
+        ("path", "a file that is there", table["path"].map(lambda name: os.path.isfile(path.parent / str(name)))),
     ]:
         if bad := list(table.index[~good.fillna(False).astype(bool)]):
             raise CourseError(
                 f"{path}: {column} is not {kind} in {len(bad):,} of {len(table):,} rows, line {bad[0]} first "
-                f"({table[column][bad[0]]}). Correct or remove them."
+                f"({str(table[column][bad[0]])[:100]}). Correct or remove them."
             )
     if table["path"].duplicated().any():
         twice = table["path"][table["path"].duplicated(keep=False)]
@@ -144,18 +146,28 @@ def _from_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _cells(path: Path) -> pd.DataFrame:
-    """A CSV's cells, without blanks around them (empty ones: NA), by the line of the file that they stand in."""
+    """A CSV's cells, without blanks around them (empty ones: NA), by the line of the file that they stand in.
+
+    In UTF-8, or in UTF-16 with its mark; commas, semicolons or tabs between the cells, whichever the first line has most of.
+    """
     try:
+        data = path.read_bytes()
         # utf-8-sig: spreadsheets put a mark before the first column's name.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, skipinitialspace=True)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (OSError, ValueError, csv.Error) as error:
+        text = data.decode("utf-16" if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")
+        between = max(",;\t", key=text.lstrip().partition("\n")[0].count)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=between, skipinitialspace=True)
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except UnicodeError:
+        raise CourseError(f"{path}: its letters are not in UTF-8. Save it as 'CSV UTF-8'.") from None
+    except (OSError, csv.Error) as error:
         raise CourseError(f"{path}: cannot be read as a CSV ({error}).".replace("\n", " ")) from None
     lines = {line: row for line, row in rows if any(row)}
-    if not lines:
-        raise CourseError(f"{path}: cannot be read as a CSV (nothing in it).")
+    if len(lines) < 2:
+        raise CourseError(
+            f"{path}: names no recording. After its first line, path,digit,speaker,take, comes one for each."
+        )
     header, *rows = lines.values()
+    header = [cell.lower() for cell in header]
     while header[-1] == "":  # lines that end with a comma
         header.pop()
     if len(set(header)) < len(header):

@@ -2,21 +2,15 @@
 
 import contextlib
 import errno
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from urllib.request import getproxies_environment
 
 from tqdm import tqdm
 
-try:
-    import fcntl
-except ImportError:  # Windows: nobody waits for another there
-    fcntl = None
-
 from spokendigits.errors import CourseError
-from spokendigits.files import read_json
+from spokendigits.files import locked, read_json
 
 STAMP = "corpus.json"  # lies in every corpus folder that this course fetched or made, and says where it came from
 
@@ -43,35 +37,19 @@ def alone(root: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # whoever makes `root` will say what the disk does not let it do
             path.parent.mkdir(parents=True, exist_ok=True)
-            while fcntl:
-                lock = stack.enter_context(open(path, "w"))
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    tqdm.write(f"{root.name}: another process is at it. Waiting until it is done.", file=sys.stderr)
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+            path.touch()
+            if stack.enter_context(locked(path)) is False:
+                tqdm.write(f"{root.name}: another process is at it. Waiting until it is done.", file=sys.stderr)
                 # Whoever held it takes its file away in the end: then another file is to be held.
-                if path.exists() and os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
-                    stack.callback(path.unlink, missing_ok=True)
-                    break
+                while stack.enter_context(locked(path, wait=True)) is False:
+                    path.touch()
+            stack.callback(path.unlink, missing_ok=True)
         yield
 
 
-def only_writer(file: IO) -> bool:
-    """Whether no other process holds an open file; this one then does, until it closes it."""
-    try:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # some network file systems know no locks
-        pass
-    return True
-
-
 @contextlib.contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Turns what the disk would not do (OSError) into one line."""
+def disk_errors(folder: Path | str) -> Iterator[None]:
+    """Turns what the disk would not do (OSError) into one line. folder: or the variable that names it."""
     try:
         yield
     except OSError as error:
@@ -80,6 +58,12 @@ def disk_errors(folder: Path) -> Iterator[None]:
         else:
             message = f"{error.filename or folder}: {error.strerror or error}."
         raise CourseError(message) from None
+
+
+def through_proxies() -> str:
+    """For a message of a network's failure: which variables name a proxy, in case one is mistyped; "" if none does."""
+    names = [f"{kind.upper()}_PROXY" for kind in ("http", "https", "all") if kind in getproxies_environment()]
+    return f" (asked through the proxy of {' and '.join(names)})" if names else ""
 
 
 def complaints(faults: dict[str, list[str]]) -> list[str]:

@@ -171,8 +171,9 @@ def test_one_word_in_each_recording_is_a_mode_and_the_default_for_the_shortest(s
         assert np.array_equal(ear.last[0], fit(read_audio(tmp_path / f"{name}.wav", RATE), RATE))
         assert one.digit is not None and (one.start, one.end) == (0, len(audio) / RATE)
     assert find_digits([str(tmp_path)], "ear.onnx", progress=False) == 0
-    note = "note: 3 recordings of at most 3 s gave no single word. If each holds one: --words one.\n"
-    assert capsys.readouterr().err == note
+    long, odd = capsys.readouterr().err.splitlines()
+    assert long.startswith("note: 1 sounds are longer than 1.5 s") and "a pause of 0.2 s before the next" in long
+    assert odd == "note: 3 recordings of at most 3 s gave no single word. If each holds one: --words one."
     assert find_digits([str(tmp_path)], "ear.onnx", progress=False, words="one") == 0
     assert capsys.readouterr().err == ""
     # No longer than a word may be: one word, a breath and all; but silence is none.
@@ -333,21 +334,23 @@ def test_what_cannot_be_read_is_one_line_each(said, model, tmp_path, capsys):
     soundfile.write(tmp_path / "slow.wav", np.ones(44_000) / 2, 16)
     for name, problem in {
         "cut.wav": "truncated",
-        "cut.flac": "",
+        "cut.flac": "cut off or damaged",
         "none.wav": "empty",
         "nan.wav": "NaN",
-        "empty.wav": "not readable as audio",
+        "empty.wav": "empty (0 bytes)",
         "nothing": "no recordings in this folder",
         "missing.wav": "No such file",
+        "x" * 300: "File name too long",
         "phone.m4a": "not readable as audio",
         "zero.wav": "no regular file",
         "slow.wav": "its sample rate is 16 Hz",
     }.items():
-        assert find_digits([str(tmp_path / name)], "ear.onnx", tmp_path / f"{name}.csv", progress=False) == 1
+        table = tmp_path / f"{name[:20]}.csv"
+        assert find_digits([str(tmp_path / name)], "ear.onnx", table, progress=False) == 1
         out, err = capsys.readouterr()
         assert out == "" and err.count("\n") == 1, name
         assert err.startswith(f"error: {tmp_path / name}: ") and problem in err
-        assert pd.read_csv(tmp_path / f"{name}.csv")["digit"].tolist() == ["not readable"]
+        assert pd.read_csv(table)["digit"].tolist() == ["not readable"]
 
 
 def test_silence_and_soft_noise_are_no_speech(model, tmp_path, capsys):
@@ -370,9 +373,10 @@ def test_standard_input_and_pipes_are_recordings(said, model, tmp_path, monkeypa
     writer.start()
     check(read_words(str(tmp_path / "pipe"), model), [9, 0], places)
     writer.join()
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    assert find_digits(["-"], "ear.onnx") == 1
-    assert "error: -: not readable" in capsys.readouterr().err
+    for given, said in ((io.TextIOWrapper(io.BytesIO(b"")), "empty (0 bytes)"), (None, "standard input is closed")):
+        monkeypatch.setattr(sys, "stdin", given)
+        assert find_digits(["-"], "ear.onnx") == 1
+        assert capsys.readouterr().err == f"error: -: {said}. It is left out.\n"
 
 
 def test_a_table_cut_anywhere_ends_the_same(folder, said, model, ear, tmp_path, capsys):
@@ -607,21 +611,42 @@ def test_killed_and_started_again_it_ends_the_same(models, said, tmp_path):
     assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def test_a_folder_that_may_not_be_written_is_no_full_disk(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "place", "says"),
+    [
+        (errno.EACCES, "/elsewhere", "name another place."),
+        (errno.EACCES, "here/data/fsdd", "name another place: SPOKENDIGITS_HOME."),
+        (errno.EROFS, "out/.a.csv-unfinished-x", "name another place: --out."),
+        (errno.EROFS, "temporary/x", "name another place: TMPDIR."),
+        (errno.ENOENT, "out", "name another place: --out."),
+        (errno.ENOSPC, None, "name another place: --out or SPOKENDIGITS_HOME or TMPDIR."),
+        (errno.ENOENT, None, "name another place: --out or SPOKENDIGITS_HOME or TMPDIR."),  # no folder for these
+    ],
+)
+def test_what_the_disk_does_not_allow_names_the_place_that_is_meant(error, place, says, tmp_path, monkeypatch, capsys):
     def refused(options):
-        raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere")
+        raise OSError(error, os.strerror(error), *([str(tmp_path / place)] if place else []))
 
-    monkeypatch.setitem(cli.COMMANDS, "doctor", refused)
-    assert cli.main(["doctor"]) == 2
-    assert (
-        capsys.readouterr().err == "error: /elsewhere: Permission denied. Set SPOKENDIGITS_HOME to a folder of yours.\n"
-    )
+    monkeypatch.setenv("SPOKENDIGITS_HOME", str(tmp_path / "here"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setitem(cli.COMMANDS, "predict", refused)
+    assert cli.main(["predict", "a.wav", "--out", str(tmp_path / "out" / "a.csv")]) == 2
+    place = tmp_path / place if place else "disk"
+    assert capsys.readouterr().err == f"error: {place}: {os.strerror(error)}. Mend that, or {says}\n"
 
 
 def test_a_model_that_cannot_be_had_is_said(tmp_path, capsys):
-    for name in ("no.safetensors", "no.onnx"):
-        assert cli.main(["predict", "a.wav", "--model", str(tmp_path / name)]) == 2
-        assert str(tmp_path / name) in capsys.readouterr().err
+    (tmp_path / "README.md").write_text("A model has other words.")
+    for name, why in {
+        "no.safetensors": "",
+        "no.onnx": "",
+        "README.md": "Name another file",
+        ".": "",
+        "": "empty",
+    }.items():
+        assert cli.main(["predict", "a.wav", "--model", name and str(tmp_path / name)]) == 2
+        err = capsys.readouterr().err
+        assert (str(tmp_path / name) if name else "model is") in err and why in err and err.count("\n") == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="of files that are none")

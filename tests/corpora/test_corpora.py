@@ -410,7 +410,10 @@ def test_unknown_names_are_one_line_with_a_guess(tmp_path, home):
     assert "Did you mean 'fsdd'?" in refused("no such corpus", corpora.load, "fssd")
     assert "Did you mean 'audiomnist'?" in refused("no such corpus", corpora.load, "AudioMNIST")
     assert "Did you mean" not in refused("synthetic, voices, fsdd, audiomnist", corpora.load, str(tmp_path / "nowhere"))
-    refused("no such corpus", corpora.fetch, "librispeech")
+    assert "Known: synthetic, voices, fsdd, audiomnist, others." in refused(
+        "no such corpus", corpora.fetch, "librispeech"
+    )
+    refused("is here already. Use it where it is: --corpus", corpora.fetch, str(tmp_path))
     os.mkfifo(tmp_path / "pipe.zip")
     for name in ("gone.zip", "pipe.zip"):
         refused("no such file or folder", corpora.load, "fsdd", source=tmp_path / name, progress=False)
@@ -468,6 +471,13 @@ def test_the_fast_lane_takes_a_part_of_any_large_corpus(tmp_path, monkeypatch):
         assert len(corpora.load(own, speakers=speakers, takes=takes)) <= few
         assert lanes.recipe("full", own).takes is None
     assert lanes.run_folder(20240105, "fast", own).name == "20240105", "as papermill hands it over"
+    assert lanes.run_folder("", "fast", "recs (2): Zoë.").name == "fast-recs -2- Zoë-"
+    for name in (" ", "mine ", "a:b", "CON", "com1.txt", "-x", ".hidden", "a/b", "..", "x" * 101, "a\nb", "mine."):
+        refused("no name for a folder", lanes.run_folder, name, "fast", own)
+    for given in ("{x", "[1]", "3", "{" * 9_000, "null"):
+        monkeypatch.setenv(lanes.SETTINGS, given)
+        refused(f"{lanes.SETTINGS}=.* no settings in JSON", lanes.recipe, "fast", own)
+    monkeypatch.delenv(lanes.SETTINGS)
     assert lanes.recipe("fast", "fsdd").takes is None and lanes.recipe("fast", "voices").speakers == 1
 
 
@@ -524,6 +534,11 @@ def test_own_recordings_by_csv(tmp_path):
     ]
     csv.write_text("\n".join(lines), encoding="utf-8")
     corpus = corpora.load(str(csv))
+    # As other spreadsheets write it: another letter between the cells, UTF-16, a first line in capitals.
+    for between, encoding in ((";", "utf-8"), ("\t", "utf-16"), (",", "utf-16")):
+        lines[0] = lines[0].strip("\ufeff").upper()
+        csv.write_text("\r\n".join(lines).replace(",", between), encoding=encoding)
+        assert corpora.load(str(csv)).table.equals(corpus.table)
     assert corpus.table["path"].tolist() == ["x.wav", "y.wav", "sub/z.wav"]
     assert corpus.table["speaker"].tolist() == ["anna", "anna", "unknown"] and corpus.table["take"].tolist() == [
         0,
@@ -541,7 +556,10 @@ def test_own_recordings_by_csv(tmp_path):
     "text, match",
     [
         ("file,digit\nx.wav,1\n", "the column\\(s\\) path are missing; found file, digit"),
-        ("path;digit\nx.wav;1\n", "digit, path are missing"),
+        ("path|digit\nx.wav|1\n", "digit, path are missing"),
+        ("path,digit,speaker\nx.wav,1,Jos\xe9\n".encode("latin-1"), "not in UTF-8. Save it as 'CSV UTF-8'"),
+        (f"path,digit\n{'x' * 5_000},1\n", r"not a file that is there in 1 of 1 rows, line 2 first \(x{100}\)"),
+        ("path,digit\nx\0.wav,1\n", "not a file that is there"),
         ("path,digit\nx.wav,1\n\n,\n\nx.wav,ten\n", "digit is not a digit 0-9 in 1 of 2 rows, line 6 first \\(ten\\)"),
         ("path,digit,take\nx.wav,1,99999999999999999999999\n", "take is not a number"),
         ("path,digit\nx.wav,1\nx.wav,1,anna\n", "line 3 has more cells than the first line"),
@@ -549,13 +567,13 @@ def test_own_recordings_by_csv(tmp_path):
         ("path,digit,take\nx.wav,1,first\n", "take is not a number"),
         ("path,digit\nx.wav,1\ngone.wav,2\n", "path is not a file that is there in 1 of 2 rows, line 3 first"),
         ("path,digit\nx.wav,1\n\nx.wav,2\n", "x.wav is listed twice, in lines 2 and 4"),
-        ("path,digit\n", "no clips found"),
-        ("", "cannot be read as a CSV"),
+        ("path,digit\n", "names no recording"),
+        ("", "names no recording"),
     ],
 )
 def test_a_faulty_csv_is_one_line(tmp_path, text, match):
     tone(tmp_path / "x.wav")
-    (tmp_path / "list.csv").write_text(text)
+    (tmp_path / "list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     refused(match, corpora.load, str(tmp_path / "list.csv"))
 
 

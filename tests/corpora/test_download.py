@@ -136,9 +136,14 @@ def test_mirrors_are_tried_in_order_and_a_busy_server_is_asked_again(corpus, tmp
     assert get(corpus, tmp_path / "busy").read_bytes() == BYTES
 
 
-def test_no_network_is_one_line_with_the_manual_way_out(corpus, tmp_path):
+def test_no_network_is_one_line_with_the_manual_way_out(corpus, tmp_path, monkeypatch):
     url = f"http://127.0.0.1:{closed_port()}/corpus.zip"
-    text = refused(CourseError, "no connection to 127.0.0.1", get, corpus, tmp_path, url)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for proxy in (f"http://127.0.0.1:{closed_port()}", "nonsense", ""):
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        via = r" \(asked through the proxy of HTTP_PROXY" if proxy else r"\."
+        text = refused(CourseError, rf"no connection to 127.0.0.1:\d+{via}", get, corpus, tmp_path, url)
     assert url in text and str(tmp_path / "corpus.zip") in text and "SPOKENDIGITS_DATA" in text
     # The way out works: the file put there by hand is taken.
     (tmp_path / "corpus.zip").write_bytes(BYTES)

@@ -190,7 +190,7 @@ def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments, words
     (OSError(28, "No space left on device", "clips"), 2, "No space left"),
     (PermissionError(13, "Permission denied", "runs"), 2, "Permission denied"),
     (UnicodeEncodeError("utf-8", "caf\udce9.wav", 3, 4, "surrogates not allowed"), 2, "caf\\udce9.wav' is no UTF-8"),
-    (NotADirectoryError(20, "Not a directory", "file/x"), 2, "Give another name"),
+    (NotADirectoryError(20, "Not a directory", "file/x"), 2, "or name another place.\n"),
 ])  # fmt: skip
 def test_trouble_from_outside_is_one_line_too(raised, status, words, capsys, monkeypatch):
     def trouble(*args, **settings):
