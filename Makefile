@@ -5,7 +5,7 @@ READY = $(VENV)/.ready
 # One torch thread a process: two processes with two threads each would stand in each other's way.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: run test check test-all lint book lab students pack slides pdf outputs full real synthetic small bench gpu seat stale links clean setup help
+.PHONY: run test check test-all lint book lab students pack slides pdf outputs full real synthetic transfer small bench gpu seat stale links clean setup help
 .DEFAULT_GOAL := run
 
 # Makes the data, runs the seven notebooks in order, builds the book. Nine minutes on two cores.
@@ -57,7 +57,7 @@ pdf: $(READY)
 pack: $(READY)
 	$(BIN)/python -m tools.pack $(if $(TO),"$(TO)")
 
-# Renews the outputs stored in the notebooks, and book/results/fast.json.
+# Renews the outputs stored in the notebooks, book/results/fast.json and people.json.
 outputs: $(READY)
 	$(BIN)/python -m studies.outputs
 
@@ -72,6 +72,10 @@ real: $(READY)
 # How far results on the full synthetic corpus can be trusted: book/results/synthetic.json. An hour on two cores.
 synthetic: $(READY)
 	$(BIN)/python -m studies.new_voices
+
+# What a start from photographs or from speech is worth: book/results/transfer.json. An hour on two cores.
+transfer: $(READY)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m studies.transfer
 
 # The model of the page "Say a digit": book/_static/say/digits.onnx, small.json, export.json. Two hours; needs espeak-ng and flite.
 small: $(READY)

@@ -202,6 +202,28 @@ def seat(results: dict) -> dict[str, str]:
 
 
 # The file of book/results, without its suffix, and what words it.
+def transfer(results: dict) -> dict[str, str]:
+    """What a start is worth, and the way to people (`transfer`)."""
+    starts, people = results["starts"], results["people"]
+    most = {name: sizes[max(sizes, key=int)] for name, sizes in starts["clips"].items()}
+    ladder = {test: list(rows.values()) for test, rows in people["ladder"].items()}
+    texts = {f"transfer_{name}": in_words(score) for name, score in most.items()}
+    texts |= {f"transfer_people_{number}": in_words(row) for number, row in enumerate(ladder["fsdd"], 1)}
+    if strangers := ladder.get("speech_commands"):
+        texts |= {
+            "transfer_strangers": in_words(strangers[-1]),
+            "transfer_strangers_clips": str(strangers[-1]["clips"]),
+        }
+    few = people["few"]["after synthetic voices"]["5"]
+    return {
+        **texts,
+        "transfer_gain": points(starts["pairs"]["photographs against random"]),
+        "transfer_few": in_words(few),
+        "transfer_few_worst": f"{100 * min(few['speakers'].values()):.1f} %",
+        **origin("transfer", results["made"]["device"], results["made"]),
+    }
+
+
 PROSE: dict[str, Callable[[dict], dict[str, str]]] = {
     "fsdd": fsdd,
     "synthetic": synthetic,
@@ -210,4 +232,5 @@ PROSE: dict[str, Callable[[dict], dict[str, str]]] = {
     "bench": bench,
     "gpu": gpu,
     "seat": seat,
+    "transfer": transfer,
 }

@@ -32,9 +32,9 @@ def gap_to_worst(points: Any, found: Mapping) -> Table:
 
 
 @check
-def bought_most(step: Any, found: Mapping) -> Table:
+def bought_most(step: Any, ladder: Mapping) -> Table:
     """The step that gained most over the step before it."""
-    scores = pd.Series({name: result["accuracy"] for name, result in found["steps"].items()})
+    scores = pd.Series({name: result["accuracy"] for name, result in ladder.items()})
     gains = scores.diff()
     yield "the name of the step that gained most over the one before."
     step = judge.one_name(step)

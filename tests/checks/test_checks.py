@@ -417,7 +417,7 @@ def voices_cases(world) -> Iterator[Case]:
         (6.0, "what people's recordings bought"), (50, "turn shares into points"),
     ])  # fmt: skip
 
-    yield Case(real_voices.bought_most, ("and augmented",), (found,), [
+    yield Case(real_voices.bought_most, ("and augmented",), (found["steps"],), [
         ("music", "no such step. They are: one voice, and augmented, and others, and views."),
         ("one voice", "That is where it begins"), ("and views", "the highest accuracy"),
         ("and others", "Another step gained more"), (0.4, "Expected one name, in quotes, not a float"),
