@@ -1,6 +1,10 @@
 """The book's own small Sphinx extension, named in _config.yml: alt texts and captions of output figures, links to terms, buttons."""
 
+import base64
+import hashlib
+import html
 import re
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.util import logging
@@ -10,6 +14,15 @@ from spokendigits.plots import described
 SHORTEST_ALT_TEXT = 20  # characters: shorter is a label, not a description
 SENTENCE = re.compile(r"[A-Z](?:\S* ){5,}\S*[.!?]")  # of six words or more: less is a label, not a caption
 
+LISTENS = "book/say_a_digit"  # the page that hears a microphone
+# What that page may load and ask: files of the book, from a server or a disk, and what it makes itself. Nothing may be sent.
+OWN = "'self' file:"
+POLICY = (
+    f"default-src 'none'; base-uri 'none'; form-action {OWN}; script-src {OWN} blob: 'wasm-unsafe-eval' 'unsafe-hashes' {{}}; "
+    f"style-src {OWN} 'unsafe-inline'; font-src {OWN} data:; img-src {OWN} data: blob:; media-src {OWN} data: blob:"
+)
+INLINE = re.compile(r"<script(?![^>]* src=)[^>]*>(.*?)</script>|\son\w+=\"([^\"]*)\"", re.DOTALL)
+
 
 def setup(app) -> dict:
     """Registers the extension with Sphinx (named under `extra_extensions` in _config.yml)."""
@@ -17,6 +30,7 @@ def setup(app) -> dict:
     app.connect("doctree-read", _anchor_terms)
     # Later than the theme, which makes its launch buttons at 501.
     app.connect("html-page-context", _finish_page, priority=502)
+    app.connect("build-finished", _forbid)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -73,7 +87,7 @@ def _finish_page(app, pagename, templatename, context, doctree) -> None:
             # `make lab` serves the whole checkout at the usual port, so that links to other pages lead somewhere.
             button["url"] = f"http://localhost:8888/lab/tree/{pagename}.ipynb"
             group["buttons"].append(button)
-    if pagename == "book/say_a_digit":  # the page that listens, and no other
+    if pagename == LISTENS:
         app.add_css_file("say/say.css")
         for script in ("say/built.js", "say/say.js"):
             app.add_js_file(script, loading_method="defer")
@@ -86,3 +100,15 @@ def _finish_page(app, pagename, templatename, context, doctree) -> None:
         context["body"] = context["body"].replace(
             '<div role="list" class="citation-list">', '<div class="citation-list">'
         )
+
+
+def _forbid(app, exception) -> None:
+    """Writes a content security policy into the page that listens; of inline scripts it lets the theme's own run, by their digests."""
+    page = Path(app.outdir) / f"{LISTENS}.html"
+    if exception is None and page.is_file():
+        text = page.read_text(encoding="utf-8")
+        scripts = {script or html.unescape(handler) for script, handler in INLINE.findall(text)}
+        digests = sorted(base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts)
+        policy = POLICY.format(" ".join(f"'sha256-{digest}'" for digest in digests))
+        tag = f'<head>\n    <meta http-equiv="Content-Security-Policy" content="{policy}" />'
+        page.write_text(text.replace("<head>", tag, 1), encoding="utf-8")
