@@ -11,6 +11,9 @@ from sphinx.util import logging
 
 from spokendigits.plots import described
 
+# Of the glossary: its terms, each a heading, and what explains them. JupyterLab and GitHub can show that, and lead to a term.
+ENTRY = re.compile(r"((?:^### .+\n+)+)((?:^[^#\n].*\n)+)\n*", re.MULTILINE)
+BIBLIOGRAPHY = "\n```{bibliography}\n:all:\n:style: plain\n```\n"
 SHORTEST_ALT_TEXT = 20  # characters: shorter is a label, not a description
 SENTENCE = re.compile(r"[A-Z](?:\S* ){5,}\S*[.!?]")  # of six words or more: less is a label, not a caption
 
@@ -26,12 +29,26 @@ INLINE = re.compile(r"<script(?![^>]* src=)[^>]*>(.*?)</script>|\son\w+=\"([^\"]
 
 def setup(app) -> dict:
     """Registers the extension with Sphinx (named under `extra_extensions` in _config.yml)."""
+    app.connect("source-read", _direct)
     app.connect("doctree-read", _describe_figures)
     app.connect("doctree-read", _anchor_terms)
     # Later than the theme, which makes its launch buttons at 501.
     app.connect("html-page-context", _finish_page, priority=502)
     app.connect("build-finished", _forbid)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _direct(app, docname, source) -> None:
+    """Makes Sphinx's directives of the two pages that are plain Markdown for whoever reads them without Sphinx."""
+    if docname == "book/glossary":
+        source[0] = ENTRY.sub(_entry, source[0])
+    elif docname == "book/references":
+        source[0] = source[0].partition("\n### ")[0] + BIBLIOGRAPHY
+
+
+def _entry(found: re.Match) -> str:
+    terms, said = found[1].replace("### ", "").replace("\n\n", "\n"), re.sub(r"(?m)^", "  ", found[2].rstrip())
+    return f"```{{glossary}}\n{terms}{said}\n```\n\n"
 
 
 def _describe_figures(app, doctree) -> None:
@@ -64,13 +81,16 @@ def _describe_figures(app, doctree) -> None:
 
 
 def _anchor_terms(app, doctree) -> None:
-    """Lets a plain link lead to a term of the glossary or to a reference: `[hop](../book/glossary.md#term-hop)`.
+    """Lets a plain link lead to a term of the glossary or to a reference: `[hop](../book/glossary.md#hop)`.
 
     A notebook has no other kind of link that JupyterLab shows as one. Of a page's anchors MyST knows only the headings, and
     warns of all others; so a link to a term that is not there still stops the build.
     """
     page = app.env.docname
-    anchors = {name: (term.line, name, term.astext()) for term in doctree.findall(nodes.term) for name in term["ids"]}
+    terms = [(term, name) for term in doctree.findall(nodes.term) for name in term["ids"]]
+    anchors = {
+        place: (term.line, name, term.astext()) for term, name in terms for place in (name, name.removeprefix("term-"))
+    }
     for key, bibliography in app.env.get_domain("cite").bibliographies.items():
         if key.docname == page:
             places = {name: node["ids"][0] for name, node in bibliography.citation_nodes.items()}
