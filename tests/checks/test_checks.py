@@ -116,20 +116,22 @@ def data_cases(world) -> Iterator[Case]:
     yield Case(data.longest_recording, (longest,), (clips,), [
         (lengths.max(), "its number of samples"), (1000 * longest, "in milliseconds"), (1 / longest, "upside down"),
         (0.5, "length of every clip"), (lengths.mean() / 8000, "the mean"), (lengths.min() / 8000, "the shortest"),
-        (lengths.max() / 22_050, "another sample rate"), (17.0, "Take its largest number"),
+        (lengths.max() / 22_050, "another sample rate"), (round(longest, 1), "rounded too far"), (17.0, "Take its largest number"),
         (math.inf, "Was something divided by zero"),
     ])  # fmt: skip
 
-    held_out = world.speech.iloc[parts.validation]
-    counts = held_out["digit"].value_counts().sort_index()
-    yield Case(data.digit_counts, (counts,), (recordings, parts), [
-        (world.speech["digit"].value_counts(), "the whole table"),
-        (world.speech.iloc[parts.train]["digit"].value_counts(), "rows for training"),
-        (held_out["digit"].value_counts(normalize=True), "Those are shares"),
-        (held_out.groupby("digit")["speaker"].nunique(), "That counts speakers"),
-        (held_out["digit"].value_counts().to_numpy(), "not in the order"),
-        (counts + 1, "count its digits"),
-        (len(held_out), "Expected ten counts, one for each digit, not 1."),
+    mixed = split(recordings, "random")
+    held_out = world.speech.iloc[mixed.validation]
+    voices, apart, train, everywhere = (
+        world.speech.iloc[rows].groupby("digit")["speaker"].nunique()
+        for rows in (mixed.validation, parts.validation, mixed.train, world.speech.index)
+    )
+    yield Case(data.digit_voices, (voices,), (recordings, mixed, parts), [
+        (apart, "That is the speaker split"), (held_out["digit"].value_counts(), "Those are clips"),
+        (everywhere, "the whole table"), (train, "rows for training"),
+        (voices.sort_values().to_numpy(), "not in the order"), (voices + 1, "count each digit's different speakers"),
+        ([24] * 10, "count each digit's different speakers"),
+        (len(held_out), "Expected ten numbers, one for each digit, not 1."),
         (held_out, "one for each digit, not a DataFrame"),
     ])  # fmt: skip
 

@@ -97,6 +97,7 @@ def opened(chromium, html):
         page.set_default_timeout(180_000)  # milliseconds: trainings may run beside the tests
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: "Content Security" in said.text and errors.append(said.text))
         page.goto(f"{address}/{name}.html")
         page.evaluate(f"document.documentElement.dataset.theme = '{scheme}'")
         return page

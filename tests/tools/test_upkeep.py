@@ -19,7 +19,7 @@ from serving import Server
 from spellchecker import SpellChecker
 
 from spokendigits.errors import CourseError
-from tools import links, prose, reading, stale, terms
+from tools import links, prose, reading, references, stale, terms
 
 ROOT = Path(__file__).resolve().parents[2]
 # A word on its own: no part of a name such as make_clips, np.load, split(), epochs=3 or wav2vec.
@@ -170,7 +170,7 @@ def test_a_notebooks_terms_are_linked_and_its_outputs_stay(tmp_path):
     code, text = nbformat.read(path, as_version=4).cells
     assert (code.source, code.outputs) == ("clip", [shown])
     assert text.source == (
-        "A *[clip](../book/glossary.md#term-clip)* has\n[mel bins](../book/glossary.md#term-mel-bin). Another clip."
+        "A *[clip](../book/glossary.md#clip)* has\n[mel bins](../book/glossary.md#mel-bin). Another clip."
     )
     with pytest.raises(CourseError, match=r"b\.ipynb: no such page or notebook"):
         terms.main([str(tmp_path / "b.ipynb")])
@@ -190,8 +190,8 @@ def test_every_entry_of_the_glossary_is_used_and_short():
     for group in terms.entries():
         met = any(re.search(rf"\b{term.replace('-', '[- ]')}s?\b", seen, re.IGNORECASE) for term in group)
         assert group[0] in used or met, f"book/glossary.md: no page uses {group[0]!r}: take it out, or use it"
-        (said,) = re.findall(rf"^{re.escape(group[-1])}\n((?:  .*\n)+)", glossary, re.MULTILINE)
-        said = re.sub(r"\{cite:p\}`[^`]*`", "", said)
+        (said,) = re.findall(rf"^### {re.escape(group[-1])}\n\n((?:[^#\n].*\n)+)", glossary, re.MULTILINE)
+        said = re.sub(r" \(\[.*?\)\)", "", said)
         assert len(re.findall(r"[.?](?=\s)", said)) <= 4 and len(said.split()) <= 60, f"{group[0]}: say it shorter"
     listed = [term.lower() for group in terms.entries() for term in group]
     assert len(listed) == len(set(listed))
@@ -225,6 +225,10 @@ def test_every_reference_is_cited_and_every_citation_resolves():
     places = cited()
     assert not {key: where for key, where in places.items() if key not in REFERENCES}, "no such entry in references.bib"
     assert set(REFERENCES) - set(places) == set(), "cite them where they are first used, or take them out"
+
+
+def test_the_page_of_references_is_that_of_the_references():
+    assert references.PAGE.read_text(encoding="utf-8") == references.page(), "run `python -m tools.references`"
 
 
 def test_a_notebook_names_the_authors_and_the_year_of_what_it_cites():
