@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browsing import PROGRAM, QUIET, WIDE
+from browsing import WIDE
 from bs4 import BeautifulSoup
 from small_course import more_cells
 
@@ -62,23 +62,6 @@ def runtime() -> Path:
         return say_a_digit.find_runtime() or pytest.skip(
             "no ONNX Runtime Web here: `python -m spokendigits.publish.say_a_digit` fetches it, and then the page is tested"
         )
-
-
-@pytest.fixture(scope="module")  # a second one in the same process, as the PDF's own, would find its loop running
-def started():
-    """Playwright, where there is a browser for it."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if PROGRAM is None:
-        pytest.skip("no Chromium here: with one installed, every page is opened and clicked through")
-    with playwright.sync_playwright() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def chromium(started):
-    browser = started.chromium.launch(executable_path=PROGRAM, args=QUIET)
-    yield browser
-    browser.close()
 
 
 @pytest.fixture
