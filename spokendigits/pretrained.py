@@ -42,7 +42,6 @@ class SpeechEmbedding(nn.Module):
     """
 
     LOUDEST, RANGE, CONTEXT = 85.0, 80.0, 44  # decibels, decibels, frames of silence put on either side
-    SPREAD = 10.0  # of the numbers that the head sees: it learns best from numbers near 1
     num_features = head_hidden_size = 3 * LAYERS[-1][0]
 
     def __init__(self, num_classes: int, drop_rate: float = 0.0):
@@ -58,8 +57,9 @@ class SpeechEmbedding(nn.Module):
             channels = width
         self.layers = nn.Sequential(*layers)
         self.feature_info = [{"module": f"layers.{len(layers) - 1}", "reduction": 32, "num_chs": channels}]
-        self.drop = nn.Dropout(drop_rate)
-        self.head = nn.Linear(self.num_features, num_classes)
+        # Each number on one scale: of what is large and hardly changes a layer learns slowly.
+        scale = nn.BatchNorm1d(self.num_features, affine=False)
+        self.head = nn.Sequential(scale, nn.Dropout(drop_rate), nn.Linear(self.num_features, num_classes))
 
     def forward_features(self, picture: torch.Tensor) -> torch.Tensor:
         """The embedding, [batch, 96, 1, times]."""
@@ -71,8 +71,8 @@ class SpeechEmbedding(nn.Module):
     def forward_head(self, features: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         flat = features.flatten(2)
         parts = [flat.mean(dim=2), flat.amax(dim=2), (flat.var(dim=2, correction=0) + 1e-5).sqrt()]
-        pooled = torch.cat(parts, dim=1) / self.SPREAD
-        return pooled if pre_logits else self.head(self.drop(pooled))
+        pooled = torch.cat(parts, dim=1)
+        return pooled if pre_logits else self.head(pooled)
 
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
         return self.forward_head(self.forward_features(picture))

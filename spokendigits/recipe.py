@@ -167,7 +167,7 @@ PRESETS = {
 # The pictures that the speech embedding was made for (`pretrained`); what it learned stays, and a last layer is put on it.
 PRESETS["speech"] = dict(
     corpus="synthetic", sample_rate=16_000, window=400, hop=160, n_mels=32, f_min=60.0, f_max=3_800.0,
-    backbone="speech_embedding", freeze=True, loss="cross_entropy", learning_rate=0.01, split="speaker",
+    backbone="speech_embedding", freeze=True, loss="cross_entropy", learning_rate=0.003, split="speaker",
 )  # fmt: skip
 # As chapter 6 learns from people, for a few hundred of their recordings: an epoch is short then, so there are more of them.
 PRESETS["own"] = PRESETS["voices"] | dict(f_max=7_600.0, n_mels=64, batch_size=32, epochs=40, folds=5)

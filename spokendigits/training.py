@@ -176,6 +176,7 @@ def _loop(learner: Learner, corpus: Corpus, clips: Clips, split: Split, folder: 
         random = np.random.default_rng([recipe.seed, epoch])
         started = time.perf_counter()
         learner.model.train(not recipe.freeze)  # what is frozen keeps batch norm's averages, too
+        classifier.backbone.get_classifier().train()
         unseen = []  # losses that are still on the device
         shares = [rows[place::among] for rows in batches(split.train, recipe, epoch)]
         hidden = not (progress and accelerator.is_main_process)

@@ -36,10 +36,10 @@ SPEECH = Recipe.preset("speech").but(speakers=FAST.speakers, takes=FAST.takes)
 STARTS = {
     "random": FAST.but(weights="none"),
     "photographs": FAST,
-    "speech": SPEECH,
+    "speech": SPEECH.but(freeze=False, learning_rate=0.0005),
     # Frozen layers keep the averages that batch norm took of photographs: pictures have to be scaled as those were.
     "photographs, frozen": FAST.but(freeze=True, normalization="clip", learning_rate=0.01),
-    "speech, all layers": SPEECH.but(freeze=False, learning_rate=0.001),
+    "speech, frozen": SPEECH,
 }
 # Towards people: each row changes one thing of the row above it.
 PEOPLE_SEEDS, PEOPLE_STEPS = 3, 300
@@ -163,9 +163,8 @@ class Heard:
         clips = make_clips(corpus, self.recipe, progress=self.progress)
         return predict(classifier, clips, corpus, np.arange(len(corpus)), progress=self.progress)
 
-    def one_out(self, people: Corpus, number: int, voices: bool) -> pd.DataFrame:
+    def one_out(self, people: Corpus, embedded: np.ndarray, number: int, voices: bool) -> pd.DataFrame:
         """Each person as read by a head that learned from `number` others, and from the voices or not."""
-        embedded = self.embed(people, np.arange(len(people)), VIEWS)
         digit, speaker = (np.tile(people.table[name].to_numpy(), VIEWS) for name in ("digit", "speaker"))
         tables = []
         for fold, held_out in enumerate(people.speakers):
@@ -206,8 +205,9 @@ def people(folder: Path, progress: bool, strangers: Path | None) -> dict:
     for test, corpus in tests.items():
         out["ladder"][test]["and speech"] = score_of_seeds([heard.read(head, corpus)])
         out["sources"][test] = {"source": corpus.source, "licence": corpus.licence}
+    own = heard.embed(heard_by, np.arange(len(heard_by)), VIEWS)
     out["few"] = {
-        name: {str(number): score_of_seeds([heard.one_out(heard_by, number, voices)]) for number in FEW}
+        name: {str(number): score_of_seeds([heard.one_out(heard_by, own, number, voices)]) for number in FEW}
         for name, voices in (("after synthetic voices", True), ("people alone", False))
     }
     out["few"]["after synthetic voices"]["0"] = out["ladder"]["fsdd"]["and speech"]

@@ -46,11 +46,14 @@ def fit_head(
     weights = regression.coef_ / scaler.scale_
     bias = regression.intercept_ - weights @ scaler.mean_
     out = copy.deepcopy(classifier).eval()
-    last = out.backbone.get_classifier()
+    *before, last = out.backbone.get_classifier().modules()
     if not isinstance(last, nn.Linear):
         raise CourseError(
             f"fit_head: the last layer of {classifier.recipe.backbone} is not linear. Choose another backbone."
         )
+    for layer in before:
+        if isinstance(layer, nn.BatchNorm1d):
+            layer.reset_running_stats()  # it scales by 1: the regression's own scale is in its weights
     with torch.no_grad():
         last.weight.zero_()
         last.bias.fill_(NEVER)

@@ -288,7 +288,7 @@ class TestLabels:
         assert (found["suggested"] != found["digit"]).all(), "a suggestion is another digit"
         ranks = explain.reported_ranks(found)
         assert list(ranks.index) == list(explain.REPORTED)
-        assert (ranks <= 120).all(), ranks
+        assert (ranks <= 100).all(), ranks
         paths = found.set_index("rank")["path"]
         assert [paths[rank].split("/")[-1] for rank in ranks] == [f"{name}.wav" for name in explain.REPORTED]
         ranks = explain.reported_ranks(found[~found["path"].str.contains("6_nicolas_8.wav")])
