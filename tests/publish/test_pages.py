@@ -81,12 +81,13 @@ def test_reading_minutes_count_what_is_seen(tmp_path):
     code = "\n".join(f"x = {i}" for i in range(50))  # six minutes
     data = {"image/png": "x", "text/plain": "a figure"}, {"text/html": "<audio></audio>" * 4}
     shown = [new_output("display_data", data=part) for part in data]
-    folded, input_folded = ({"tags": [f"hide-{part}"]} for part in ("cell", "input"))
+    folded, removed, input_folded = ({"tags": [tag]} for tag in ("hide-cell", "remove-cell", "hide-input"))
     cells = {
         "prose": (new_markdown_cell(prose), 2),
         "code": (new_code_cell(code), 6),
         "outputs": (new_code_cell("", outputs=shown), 2 / 3),
         "folded with its output": (new_code_cell(code, outputs=shown, metadata=folded), 0),
+        "not in the book": (new_code_cell(code, metadata=removed), 0),
         "its code is folded": (new_code_cell(code, outputs=shown, metadata=input_folded), 2 / 3),
     }
     practice = [
