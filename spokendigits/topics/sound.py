@@ -111,7 +111,7 @@ def envelope(frame: np.ndarray, sample_rate: int, limit: float = 4500.0) -> tupl
     """What mouth and throat make of a short sound [samples], by linear prediction: hertz [512] up to `limit`, and decibels [512].
 
     Twelve weights that foretell each sample from the twelve before it are too few to know the pitch. What they do know is
-    which tones the mouth lets through. Markel and Gray, Linear Prediction of Speech, 1976.
+    which tones the mouth lets through.
     """
     import librosa  # here: only chapter 2 needs it
 
