@@ -180,8 +180,7 @@ def interval_words(row: pd.Series) -> str:
 
 def comparison(scores: pd.DataFrame) -> Figure:
     """Scores of several evaluations side by side; a row each with accuracy, low, high (shares), by name."""
-    fig, _ = _intervals(scores, "accuracy", scores.index, 0.45)
-    shares = scores["accuracy"]
+    (fig, _), shares = _intervals(scores, "accuracy", scores.index, 0.45), scores["accuracy"]
     parts = [f"{name} {row['accuracy']:.1%} {interval_words(row)}" for name, row in scores.iterrows()]
     alt = f"Accuracy with intervals: {'; '.join(parts)}."
     gap = f"{100 * np.ptp(shares):.1f} points from “{shares.idxmin()}” up to “{shares.idxmax()}”"
@@ -199,7 +198,8 @@ def split_gap(scores: pd.DataFrame) -> Figure:
         accuracy = row["accuracy"]
         ax.hlines(place, 100 * accuracy, 100 * first, color=colour, linewidth=8, alpha=0.35)
         words = f"{accuracy:.1%}" + (f", {100 * (accuracy - first):+.1f} points" if place else "")
-        ax.annotate(words, (100 * accuracy, place), (0, 9), textcoords="offset points", ha="center", color=colour)
+        note = ax.annotate(words, (100 * accuracy, place), (0, 9), "data", "offset points", ha="center", color=colour)
+        note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # the dashed line stops at the words
         parts.append(f"{name} {words} {interval_words(row)}")
     alt = f"Accuracy by the way of splitting; a bar spans the gap to the first: {'; '.join(parts)}."
     return describe(fig, alt, "The shaded bar is how far an accuracy lies from the first one, by the dashed line.")
