@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from browsing import PROGRAM, QUIET
 from xdist.scheduler import LoadScopeScheduling
 
 # Before anything reads it: learned weights come from packages, so tests mean the same with a network and without.
@@ -64,6 +65,23 @@ def own_home(tmp_path_factory, monkeypatch):
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("SPOKENDIGITS_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="module")  # a second one in the same process, as the PDF's own, would find its loop running
+def started():
+    """Playwright, where there is a browser for it."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if PROGRAM is None:
+        pytest.skip("no Chromium here: with one installed, every page and slide is opened and clicked through")
+    with playwright.sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium(started):
+    browser = started.chromium.launch(executable_path=PROGRAM, args=QUIET)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -172,7 +172,12 @@ def test_notebook_1_runs_from_the_menu_and_plays_and_hides_what_it_should(page):
     assert page.evaluate(SEEN)[solutions[0]]["code"]
 
 
-def test_a_link_leads_from_a_notebook_to_a_page(page):
-    page.click('.jp-RenderedMarkdown a[href*="glossary.md"] >> nth=0')
-    page.wait_for_selector('.lm-TabBar-tabLabel:has-text("glossary.md")', timeout=PATIENCE)
-    page.wait_for_selector(".jp-MarkdownViewer, .jp-FileEditor", timeout=PATIENCE)
+def test_a_link_leads_from_a_notebook_to_a_term_of_the_glossary(page):
+    page.click('.jp-RenderedMarkdown a[href*="glossary.md"][href*="corpus"] >> nth=0')
+    page.wait_for_function(
+        """() => {
+            const term = document.querySelector(".jp-MarkdownViewer [data-jupyter-id=corpus]")?.getBoundingClientRect();
+            return term && term.height > 0 && term.top >= 0 && term.bottom <= innerHeight;
+        }""",
+        timeout=PATIENCE,
+    )

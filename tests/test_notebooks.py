@@ -131,6 +131,11 @@ class TestEach:
             given = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
             assert set(names) <= given
 
+    def test_code_that_the_book_folds_is_folded_in_jupyterlab_too(self, name):
+        for cell in code(NOTEBOOKS[name]):
+            folded = {"hide-cell", "hide-input"} & set(cell.metadata.get("tags", []))
+            assert bool(folded) == cell.metadata.get("jupyter", {}).get("source_hidden", False), cell.source
+
     def test_no_cell_is_longer_than_a_screen(self, name):
         for cell in code(NOTEBOOKS[name]):
             assert len(cell.source.splitlines()) <= 30, cell.source

@@ -1,8 +1,8 @@
 """The whole book as one PDF, printed by Chromium from the book's own pages (`python -m tools.pdf`).
 
 The pages stand in the order of _toc.yml. On paper nothing can be opened, so solutions and the verdicts of the quizzes
-go to the end, and nothing can be heard, so a line says where to listen. How it looks is the print part of
-book/_static/course.css, and pdf.html for what only the PDF has.
+go to the end, and other folded code is left out; nothing can be heard, so a line says where to listen. How it looks is
+the print part of book/_static/course.css, and pdf.html for what only the PDF has.
 """
 
 import io
@@ -26,7 +26,8 @@ from spokendigits.publish import book
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 HERE = Path(__file__).resolve().parent
-LEFT_OUT = "script, style, a.headerlink, .tag_bootstrap, .toctree-wrapper, button"
+# Code that is folded away in the book is not printed, unless it answers an exercise.
+LEFT_OUT = "script, style, a.headerlink, .tag_bootstrap, .cell:not(.tag_solution) > details, .toctree-wrapper, button"
 APPENDIX = "Answers and solutions"
 
 

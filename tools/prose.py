@@ -34,8 +34,9 @@ def blank(found: re.Match) -> str:
 
 
 def pages() -> list[Path]:
-    """The book's pages and the Markdown files at the top of the repository."""
-    return sorted([*ROOT.glob("*.md"), *ROOT.glob("book/*.md"), *ROOT.glob(".github/**/*.md")])
+    """The book's pages and the Markdown files at the top of the repository, but for the list of references: names and titles."""
+    found = [*ROOT.glob("*.md"), *ROOT.glob("book/*.md"), *ROOT.glob(".github/**/*.md")]
+    return sorted(path for path in found if path.name != "references.md")
 
 
 def notebooks() -> list[Path]:

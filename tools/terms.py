@@ -1,6 +1,6 @@
 """Links the glossary's terms where they first appear: `python -m tools.terms FILE ...`. Without a file it only lists them.
 
-A page says {term}`hop`. A notebook says [hop](../book/glossary.md#term-hop), which JupyterLab, GitHub and the book can follow.
+A page says {term}`hop`. A notebook says [hop](../book/glossary.md#hop), which JupyterLab, GitHub and the book can follow.
 """
 
 import re
@@ -13,6 +13,7 @@ import nbformat
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_file
 from spokendigits.publish import book
+from spokendigits.publish.extension import ENTRY
 from tools.prose import ROOT, blank, name, prose
 
 # Words of everyday English, and words with a plural of their own: the forms in which they are the term.
@@ -39,7 +40,7 @@ NO_PLACE = re.compile(
     re.MULTILINE,
 )
 IN_PAGE = re.compile(r"\{term\}`(?:[^`<]*<)?([^`<>]+?)>?`")
-IN_NOTEBOOK = re.compile(r"\]\(\.\./book/glossary\.md#([\w.-]+)\)")
+IN_NOTEBOOK = re.compile(r"\]\(\.\./book/glossary\.md#(?:term-)?([\w.-]+)\)")
 
 
 class Place(NamedTuple):
@@ -54,15 +55,12 @@ class Place(NamedTuple):
 def entries(text: str | None = None) -> list[list[str]]:
     """The terms of the glossary; those that share an explanation stand together."""
     text = text or (ROOT / "book/glossary.md").read_text(encoding="utf-8")
-    inside = "\n\n".join(re.findall(r"^```\{glossary\}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-    return [
-        re.findall(r"^\S.*$", part, re.MULTILINE) for part in re.findall(r"(?:^\S.*\n)+(?=^ +\S)", inside, re.MULTILINE)
-    ]
+    return [re.findall(r"^### (.+)$", entry[1], re.MULTILINE) for entry in ENTRY.finditer(text)]
 
 
 def anchor(term: str) -> str:
-    """The id that Sphinx gives to a term of a glossary."""
-    return "term-" + re.sub(r"[^\w.-]+", "-", term)
+    """Where a link leads to a term: JupyterLab's name of its heading, which the book knows as well."""
+    return re.sub(r"[^\w.-]+", "-", term)
 
 
 def first_places(cells: list[str]) -> dict[str, Place]:

@@ -23,6 +23,7 @@ def longest_recording(seconds: Any, clips: Clips) -> Table:
     yield "how long is the longest recording, in seconds?"
     yield samples / rate, Lesson("Samples become seconds with the sample rate, and only with it.")
     yield samples, "That is its number of samples. Divide by the samples in a second."
+    yield round(samples / rate, 1), "That is rounded too far. Give two digits after the point."
     yield 1000 * samples / rate, "That is in milliseconds. Asked are seconds."
     yield rate / samples, "The fraction is upside down: divide the samples by the sample rate."
     yield whole, "That is the length of every clip, after padding. `clips.lengths` has the lengths before it."
@@ -34,27 +35,34 @@ def longest_recording(seconds: Any, clips: Clips) -> Table:
 
 
 @check
-def digit_counts(counts: Any, recordings: Corpus, parts: Split) -> Table:
-    """How many clips of each digit are in the held-out part of a split."""
-    table, count = recordings.table, partial(np.bincount, minlength=10)
-    held_out = table.iloc[parts.validation]
-    right, train = count(held_out["digit"]), count(table["digit"].iloc[parts.train])
-    rising, speakers = np.sort(right), held_out.groupby("digit")["speaker"].nunique().reindex(range(10), fill_value=0)
-    yield "how many clips of each digit are in the test part of the speaker split?"
-    if isinstance(counts, Mapping):
-        counts = pd.Series(dict(counts), dtype=object)
-    if isinstance(counts, pd.DataFrame) and counts.shape[1] == 1:
-        counts = counts.iloc[:, 0]
-    if isinstance(counts, pd.Series) and set(counts.index) <= set(range(10)) and counts.index.is_unique:
-        counts = counts.reindex(range(10), fill_value=0)
-    same = partial(np.allclose, so_many(counts, 10, "Expected ten counts, one for each digit"))
-    yield same(right), Lesson("Where one digit is far rarer than the others, the accuracy hardly shows how it fares.")
-    yield same(count(table["digit"])), "That counts the whole table. Take the rows in `.validation` only."
-    yield same(train), "Those are the rows for training. The test is in `.validation`."
-    yield same(right / right.sum()), "Those are shares. Asked are counts of clips."
-    yield same(speakers), "That counts speakers. Asked are clips: each speaker has several of each digit."
-    yield same(rising) or same(rising[::-1]), "The counts are right, but not in the order 0 to 9."
-    yield "Take `recordings.table.iloc[…]` with the rows of `.validation`, and count its digits."
+def digit_voices(voices: Any, recordings: Corpus, parts: Split, apart: Split) -> Table:
+    """How many speakers say each digit in the held-out part of a split; `apart` is the other split."""
+    table = recordings.table
+
+    def speakers(rows: Any) -> np.ndarray:
+        return table.iloc[rows].groupby("digit")["speaker"].nunique().reindex(range(10), fill_value=0).to_numpy()
+
+    right, held_out = speakers(parts.validation), table["digit"].iloc[parts.validation]
+    yield "how many speakers say each digit in the test part of the random split?"
+    if isinstance(voices, Mapping):
+        voices = pd.Series(dict(voices), dtype=object)
+    if isinstance(voices, pd.DataFrame) and voices.shape[1] == 1:
+        voices = voices.iloc[:, 0]
+    if isinstance(voices, pd.Series) and set(voices.index) <= set(range(10)) and voices.index.is_unique:
+        voices = voices.reindex(range(10), fill_value=0)
+    same = partial(np.allclose, so_many(voices, 10, "Expected ten numbers, one for each digit"))
+    yield (
+        same(right),
+        Lesson(
+            "However many clips a digit has, only so many voices say it. The speaker split has fewer, and all of them are new."
+        ),
+    )
+    yield same(speakers(apart.validation)), "That is the speaker split. Asked is the random one."
+    yield same(np.bincount(held_out, minlength=10)), "Those are clips. Asked are speakers: count each voice once."
+    yield same(speakers(range(len(table)))), "That counts the whole table. Take the rows in `.validation` only."
+    yield same(speakers(parts.train)), "Those are the rows for training. The test is in `.validation`."
+    yield same(np.sort(right)) or same(np.sort(right)[::-1]), "The numbers are right, but not in the order 0 to 9."
+    yield "Take `recordings.table.iloc[…]` with the rows of `.validation`, and count each digit's different speakers."
 
 
 @number

@@ -1,6 +1,10 @@
 """The book's own small Sphinx extension, named in _config.yml: alt texts and captions of output figures, formulas, links to terms, buttons."""
 
+import base64
+import hashlib
+import html
 import re
+from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -8,17 +12,31 @@ from sphinx.util import logging
 
 from spokendigits.plots import described
 
+# Of the glossary: its terms, each a heading, and what explains them. JupyterLab and GitHub can show that, and lead to a term.
+ENTRY = re.compile(r"((?:^### .+\n+)+)((?:^[^#\n].*\n)+)\n*", re.MULTILINE)
+BIBLIOGRAPHY = "\n```{bibliography}\n:all:\n:style: plain\n```\n"
 SHORTEST_ALT_TEXT = 20  # characters: shorter is a label, not a description
 SENTENCE = re.compile(r"[A-Z](?:\S* ){5,}\S*[.!?]")  # of six words or more: less is a label, not a caption
+
+LISTENS = "book/say_a_digit"  # the page that hears a microphone
+# What that page may load and ask: files of the book, from a server or a disk, and what it makes itself. Nothing may be sent.
+OWN = "'self' file:"
+POLICY = (
+    f"default-src 'none'; base-uri 'none'; form-action {OWN}; script-src {OWN} blob: 'wasm-unsafe-eval' 'unsafe-hashes' {{}}; "
+    f"style-src {OWN} 'unsafe-inline'; font-src {OWN} data:; img-src {OWN} data: blob:; media-src {OWN} data: blob:"
+)
+INLINE = re.compile(r"<script(?![^>]* src=)[^>]*>(.*?)</script>|\son\w+=\"([^\"]*)\"", re.DOTALL)
 
 
 def setup(app) -> dict:
     """Registers the extension with Sphinx (named under `extra_extensions` in _config.yml)."""
     app.add_html_math_renderer("mathml", (_formula, None), (_formula, None))
+    app.connect("source-read", _direct)
     app.connect("doctree-read", _describe_figures)
     app.connect("doctree-read", _anchor_terms)
     # Later than the theme, which makes its launch buttons at 501.
     app.connect("html-page-context", _finish_page, priority=502)
+    app.connect("build-finished", _forbid)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -26,6 +44,19 @@ def _formula(writer, node) -> None:
     """Writes a formula, in a line or on its own, as MathML, which browsers draw themselves."""
     writer.body.append(tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
     raise nodes.SkipNode
+
+
+def _direct(app, docname, source) -> None:
+    """Makes Sphinx's directives of the two pages that are plain Markdown for whoever reads them without Sphinx."""
+    if docname == "book/glossary":
+        source[0] = ENTRY.sub(_entry, source[0])
+    elif docname == "book/references":
+        source[0] = source[0].partition("\n### ")[0] + BIBLIOGRAPHY
+
+
+def _entry(found: re.Match) -> str:
+    terms, said = found[1].replace("### ", "").replace("\n\n", "\n"), re.sub(r"(?m)^", "  ", found[2].rstrip())
+    return f"```{{glossary}}\n{terms}{said}\n```\n\n"
 
 
 def _describe_figures(app, doctree) -> None:
@@ -58,13 +89,16 @@ def _describe_figures(app, doctree) -> None:
 
 
 def _anchor_terms(app, doctree) -> None:
-    """Lets a plain link lead to a term of the glossary or to a reference: `[hop](../book/glossary.md#term-hop)`.
+    """Lets a plain link lead to a term of the glossary or to a reference: `[hop](../book/glossary.md#hop)`.
 
     A notebook has no other kind of link that JupyterLab shows as one. Of a page's anchors MyST knows only the headings, and
     warns of all others; so a link to a term that is not there still stops the build.
     """
     page = app.env.docname
-    anchors = {name: (term.line, name, term.astext()) for term in doctree.findall(nodes.term) for name in term["ids"]}
+    terms = [(term, name) for term in doctree.findall(nodes.term) for name in term["ids"]]
+    anchors = {
+        place: (term.line, name, term.astext()) for term, name in terms for place in (name, name.removeprefix("term-"))
+    }
     for key, bibliography in app.env.get_domain("cite").bibliographies.items():
         if key.docname == page:
             places = {name: node["ids"][0] for name, node in bibliography.citation_nodes.items()}
@@ -81,7 +115,7 @@ def _finish_page(app, pagename, templatename, context, doctree) -> None:
             # `make lab` serves the whole checkout at the usual port, so that links to other pages lead somewhere.
             button["url"] = f"http://localhost:8888/lab/tree/{pagename}.ipynb"
             group["buttons"].append(button)
-    if pagename == "book/say_a_digit":  # the page that listens, and no other
+    if pagename == LISTENS:
         app.add_css_file("say/say.css")
         for script in ("say/built.js", "say/say.js"):
             app.add_js_file(script, loading_method="defer")
@@ -94,3 +128,15 @@ def _finish_page(app, pagename, templatename, context, doctree) -> None:
         context["body"] = context["body"].replace(
             '<div role="list" class="citation-list">', '<div class="citation-list">'
         )
+
+
+def _forbid(app, exception) -> None:
+    """Writes a content security policy into the page that listens; of inline scripts it lets the theme's own run, by their digests."""
+    page = Path(app.outdir) / f"{LISTENS}.html"
+    if exception is None and page.is_file():
+        text = page.read_text(encoding="utf-8")
+        scripts = {script or html.unescape(handler) for script, handler in INLINE.findall(text)}
+        digests = sorted(base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts)
+        policy = POLICY.format(" ".join(f"'sha256-{digest}'" for digest in digests))
+        tag = f'<head>\n    <meta http-equiv="Content-Security-Policy" content="{policy}" />'
+        page.write_text(text.replace("<head>", tag, 1), encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browsing import PROGRAM, QUIET, WIDE
+from browsing import WIDE
 from bs4 import BeautifulSoup
 from small_course import more_cells
 
@@ -64,23 +64,6 @@ def runtime() -> Path:
         )
 
 
-@pytest.fixture(scope="module")  # a second one in the same process, as the PDF's own, would find its loop running
-def started():
-    """Playwright, where there is a browser for it."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if PROGRAM is None:
-        pytest.skip("no Chromium here: with one installed, every page is opened and clicked through")
-    with playwright.sync_playwright() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def chromium(started):
-    browser = started.chromium.launch(executable_path=PROGRAM, args=QUIET)
-    yield browser
-    browser.close()
-
-
 @pytest.fixture
 def opened(chromium, html):
     """Opens a page of the book: `opened("book/index", NARROW, "dark")`, or that of the same name in another folder.
@@ -97,6 +80,7 @@ def opened(chromium, html):
         page.set_default_timeout(180_000)  # milliseconds: trainings may run beside the tests
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: "Content Security" in said.text and errors.append(said.text))
         page.goto(f"{address}/{name}.html")
         page.evaluate(f"document.documentElement.dataset.theme = '{scheme}'")
         return page

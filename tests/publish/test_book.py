@@ -111,13 +111,6 @@ def test_links_and_anchors_inside_the_book_lead_somewhere(html, soups):
     assert followed > 100
 
 
-def test_the_search_index_is_a_script(html, soups):
-    """A browser refuses to fetch a file:// address, but it runs a script from one."""
-    assert "Search.setIndex(" in (html / "searchindex.js").read_text(encoding="utf-8")
-    scripts = [script.get("src", "") for script in soups["search.html"].find_all("script")]
-    assert any(script.startswith("searchindex.js") for script in scripts)
-
-
 def test_launch_buttons_open_the_release_that_the_notebooks_install(soups):
     config = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
     place = config["url"].removeprefix("https://github.com/")

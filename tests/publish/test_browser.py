@@ -56,6 +56,8 @@ def test_no_page_has_a_serious_barrier_scrolls_sideways_or_is_heavy(opened, html
     assert found == set()
     if name not in NOTEBOOKS:
         return
+    boxes = page.evaluate("[...document.querySelectorAll('.stderr')].map(one => getComputedStyle(one).backgroundColor)")
+    assert set(boxes) <= {"rgba(0, 0, 0, 0)"}, "a progress bar is no error"
     # All that is folded is open now, and every player plays.
     assert folded >= 4 and page.query_selector_all("main details:not([open])") == []
     lengths = page.evaluate(LENGTHS)

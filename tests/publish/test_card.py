@@ -62,11 +62,8 @@ def test_the_courses_own_card_shows_the_numbers_of_the_results_and_no_others(sma
     text = of_course(small, export)
     check(text)
     people, voices, rejection = (small[part] for part in ("people", "held_out", "rejection"))
-    scores = [people[name] for name in ("small", "taught_alone", "teacher_alone")] + [
-        voices["small"],
-        voices["teacher"],
-    ]
-    scores += [*small["int8"].values(), *export["rows"]]
+    scores = [people[name] for name in ("small", "taught_alone", "teacher_alone")]
+    scores += [voices["small"], voices["teacher"], *small["int8"].values(), *export["rows"]]
     scores += [row for row in small["noise"] if row["model"] in ("small", "teacher")]
     scores += [rejection[f"{what}_rejected{whose}"] for what, whose in (("digits", ""), ("digits", "_people"))]
     scores += [rejection[f"{what}_accepted"] for what in ("words", "noises")]
@@ -79,20 +76,6 @@ def test_the_courses_own_card_shows_the_numbers_of_the_results_and_no_others(sma
     for row in export["rows"]:
         assert f"| {row['bytes'] / 1000:,.0f} kB | {row['milliseconds']:.1f} (" in text
     assert f"{abs(100 * voices['lost']['difference']):.1f} points" in text
-
-
-@pytest.mark.parametrize("path", [
-    ("people", "small", "accuracy"), ("held_out", "by", "engine", 0, "recall"), ("noise", 1, "low"), ("rejection", "words", "value"),
-    ("training", "teacher", "seconds"), ("held_out", "lost", "high"),
-], ids=str)  # fmt: skip
-def test_a_number_that_changes_in_the_results_changes_on_the_card(small, export, path):
-    text, place = of_course(small, export), small
-    for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] += -0.011 if place[path[-1]] < 2 else 100
-    changed = of_course(small, export)
-    lines = zip(text.splitlines(), changed.splitlines(), strict=True)
-    assert sum(before != after for before, after in lines) in (1, 2)
 
 
 def test_what_was_learned_from_and_who_was_heard_is_said(small, export):
@@ -118,25 +101,16 @@ def test_what_was_learned_from_and_who_was_heard_is_said(small, export):
 
 
 def test_who_is_ahead_and_whether_it_may_be_chance(small, export):
-    lost = small["held_out"]["lost"]
-    for values, said in {
-        (
-            0.02,
-            0.01,
-            0.03,
-        ): "its teacher reads 2.0 points more than this model (95 % interval 1.0 to 3.0), clip by clip.\n",
-        (
-            -0.02,
-            -0.03,
-            -0.01,
-        ): "this model reads 2.0 points more than its teacher (95 % interval 1.0 to 3.0), clip by clip.\n",
-        (
-            -0.02,
-            -0.05,
-            0.01,
-        ): "this model reads 2.0 points more than its teacher (95 % interval -1.0 to 5.0), clip by clip. That may be",
-    }.items():
-        lost |= dict(zip(("difference", "low", "high"), values, strict=True))
+    teacher, model = (
+        "its teacher reads 2.0 points more than this model",
+        "this model reads 2.0 points more than its teacher",
+    )
+    for difference, low, high, said in (
+        (0.02, 0.01, 0.03, f"{teacher} (95 % interval 1.0 to 3.0), clip by clip.\n"),
+        (-0.02, -0.03, -0.01, f"{model} (95 % interval 1.0 to 3.0), clip by clip.\n"),
+        (-0.02, -0.05, 0.01, f"{model} (95 % interval -1.0 to 5.0), clip by clip. That may be"),
+    ):
+        small["held_out"]["lost"] |= {"difference": difference, "low": low, "high": high}
         assert said in of_course(small, export)
 
 
@@ -149,12 +123,11 @@ def test_energy_is_seconds_times_a_stated_power(small, export):
         "teacher": {"seconds": 432.1, "device": "NVIDIA H100 80GB HBM3"},
         "others": [{"what": "more"} | other],
     }
-    text = of_course(small, export).partition("## Time and energy")[2].partition("## Size")[0]
-    rows = {row[0]: row[1:] for line in text.splitlines() if (row := [cell.strip() for cell in line.split("|")[1:-1]])}
-    assert rows["its teacher"] == ["432", "NVIDIA H100 80GB HBM3", "700", "0.084"]
-    assert rows["all"][0] == f"{one['seconds'] + 432.1 + 777:,.0f}"
-    kwh = (one["seconds"] + 777) * 24 / 3.6e6 + 432.1 * 700 / 3.6e6
-    assert float(rows["all"][-1]) == pytest.approx(kwh, rel=0.05)
+    text = of_course(small, export)
+    assert "| its teacher | 432 | NVIDIA H100 80GB HBM3 | 700 | 0.084 |" in text
+    seconds, kwh = re.search(r"^\| all \| ([\d,]+) \|.*\| ([\d.]+) \|$", text, re.MULTILINE).groups()
+    assert seconds == f"{one['seconds'] + 432.1 + 777:,.0f}"
+    assert float(kwh) == pytest.approx((one["seconds"] + 777) * 24 / 3.6e6 + 432.1 * 700 / 3.6e6, rel=0.05)
     assert "estimate, and no measurement" in text
     small["training"]["teacher"] = None
     assert f"| its teacher | {card.UNKNOWN} | ? | ? | {card.UNKNOWN} |" in of_course(small, export)
@@ -213,10 +186,10 @@ By {cite:t}`laquatra2024arch` and {cite:t}`loshchilov2019adamw`, by {cite:t}`h2o
         card.plain("{cite:p}`nobody2020`")
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """A reader's run, trained once, on noise of six speakers of whom two facts are known."""
-    folder, random = tmp_path_factory.mktemp("trained"), np.random.default_rng(0)
+@pytest.fixture
+def trained(tmp_path) -> Path:
+    """A reader's run, on noise of six speakers of whom two facts are known."""
+    folder, random = tmp_path, np.random.default_rng(0)
     rows = [(f"{speaker}_{digit}.wav", digit, speaker, 0) for speaker in "abcdef" for digit in range(10)]
     for path, *_ in rows:
         soundfile.write(folder / path, 0.1 * random.standard_normal(4000), 8000, subtype="PCM_16")
@@ -227,21 +200,14 @@ def trained(tmp_path_factory) -> Path:
         backbone="test_resnet.r160_in1k", weights="none", takes=None, n_mels=32, epochs=1, corpus="my-recordings",
         batch_size=8, split="speaker", folds=2, fold=0, sample_rate=8000, f_max=4000.0,
     )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPOKENDIGITS_HOME", str(folder))
-        clips = make_clips(corpus, recipe, progress=False)
-        train(recipe, corpus, clips, split(corpus, "speaker", 2, 0), folder / "mine", progress=False)
+    clips = make_clips(corpus, recipe, progress=False)
+    train(recipe, corpus, clips, split(corpus, "speaker", 2, 0), folder / "mine", progress=False)
     return folder / "mine"
 
 
-@pytest.fixture
-def run(trained, tmp_path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "runs" / "mine"))
-
-
 @pytest.mark.slow
-def test_a_readers_run_gets_a_card_of_its_own_files(run, tmp_path):
-    out = tmp_path / "exported"
+def test_a_readers_run_gets_a_card_of_its_own_files(trained, tmp_path):
+    run, out = trained, tmp_path / "exported"
     out.mkdir()
     (out / "mine.onnx").write_bytes(b"x" * 123_456)
     text = card.write(out, run / MODEL, "README.md").read_text(encoding="utf-8")
@@ -263,23 +229,19 @@ def test_a_readers_run_gets_a_card_of_its_own_files(run, tmp_path):
         "No threshold",
     ):
         assert unknown in text
-    assert card.UNKNOWN.capitalize() in text
     scores = text.partition("### By group")[0]
     pd.concat([table, table.head(5).assign(digit=-1)]).to_csv(run / "predictions.csv", index=False)
     again = card.write(out, run, "README.md").read_text(encoding="utf-8")
     assert again.partition("### By group")[0] == scores, "clips that are no digits are left out"
-
-
-@pytest.mark.slow
-def test_a_card_says_what_it_does_not_know(run, tmp_path):
+    # What is not there, is said not to be known.
     for name in ("run.json", "metrics.json", "predictions.csv"):
         (run / name).unlink()
-    text = card.write(tmp_path / "out", run).read_text(encoding="utf-8")
+    text = card.write(out, run).read_text(encoding="utf-8")
     check(text)
     assert text.count(card.NOT_RECORDED) >= 3 and "groups of speakers are unknown" in text
     assert "test_resnet.r160_in1k" in text, "the model itself says that"
     with pytest.raises(CourseError, match=r"nowhere: neither a run's folder nor a model\.safetensors"):
-        card.write(tmp_path / "out", tmp_path / "nowhere")
+        card.write(out, tmp_path / "nowhere")
 
 
 def test_a_test_on_known_voices_is_called_so(tmp_path):

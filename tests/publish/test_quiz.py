@@ -6,13 +6,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 from bs4 import BeautifulSoup
 
 from spokendigits.publish import runner
 
 ROOT = Path(__file__).resolve().parents[2]
-STATIC = ROOT / "book" / "_static"
 NOTEBOOKS = [path.stem for path in runner.notebooks(ROOT / "notebooks")]
 HEADING, SUMMARY = "## Check yourself", "## What you have now"
 
@@ -57,6 +55,7 @@ class TestEach:
                 "<details"
             )
             assert not re.search(r"[`*]|\]\(", block), f"Markdown inside HTML stays as it is: {source}"
+            assert not re.findall(r"\d ?%|\b0\.9\d+", source), f"a result is typed into it: {source}"
             assert str(BeautifulSoup(block, "html.parser")) == block, (
                 "a tag is closed twice, never, or in another place"
             )
@@ -83,58 +82,24 @@ class TestEach:
         assert len(places) >= 3 and max(places.values()) <= 3, places
         assert max(extremes.values()) <= 3, extremes
 
-    def test_no_result_is_typed_into_it(self, name):
-        assert not re.findall(r"\d ?%|\b0\.9\d+", "\n".join(QUIZZES[name]))
-
-
-def test_the_script_asks_nobody_and_keeps_nothing():
-    text = (STATIC / "quiz.js").read_text(encoding="utf-8")
-    assert not re.search(r"//(?! )", text), "an address"
-    assert not re.search(r"fetch|XMLHttp|WebSocket|sendBeacon|import|src\b|href|[sS]torage|cookie", text)
-    assert "quiz.js" in yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]["html_js_files"]
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-@pytest.mark.parametrize(("theme", "background"), [("light", "#ffffff"), ("dark", "#14181e")])
-def test_the_verdicts_can_be_read(theme, background):
-    """By their contrast, at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
-    rules = re.search(rf'data-theme="{theme}"\] \{{(.*?)\}}', (STATIC / "course.css").read_text(), re.DOTALL)[1]
-    for name in ("primary", "secondary"):
-        colour = re.search(rf"--pst-color-{name}: (#\w{{6}})", rules)[1]
-        dark, light = sorted(map(luminance, (colour, background)))
-        assert (light + 0.05) / (dark + 0.05) >= 4.5, colour
-
-
-def opened_quiz(opened):
-    """The first notebook's page of the book, and for each question the places of its right answer and of a wrong one."""
-    right = [[right for right, _, _ in answers(source)] for source in QUIZZES[NOTEBOOKS[0]][1:]]
-    page = opened(f"notebooks/{NOTEBOOKS[0]}")
-    return page, [(each.index(True), each.index(False)) for each in right]
-
-
-def choose(page, question: int, place: int) -> None:
-    """Opens an answer with the keyboard."""
-    page.locator(".question").nth(question).locator("summary").nth(place).press("Enter")
-
-
-def score(page) -> str:
-    return " ".join(page.inner_text(".quiz-score p").split())
-
 
 @pytest.mark.slow
-def test_in_a_browser_the_first_try_counts(opened):
-    """Right, wrong and then right, right: two at first try. The rest stay unopened."""
-    page, ((first, _), (second, wrong), (third, _), *_) = opened_quiz(opened)
-    assert score(page) == "0 of 6 right at first try, 6 to go"
-    for question, place in ((0, first), (1, wrong), (1, second), (2, third)):
-        choose(page, question, place)
-    page.wait_for_function("document.querySelectorAll('details.marked').length === 4")
-    assert score(page) == "Question 3: right. 2 of 6 right at first try, 3 to go"
+def test_in_a_browser_the_first_try_counts_until_all_begins_once_more(opened):
+    """Right, wrong and then right, right: two at first try. The rest stay unopened; then all are right."""
+    page = opened(f"notebooks/{NOTEBOOKS[0]}")
+    right = [[right for right, _, _ in answers(source)] for source in QUIZZES[NOTEBOOKS[0]][1:]]
+    places = [each.index(True) for each in right]
+
+    def choose(*chosen: tuple[int, int]) -> str:
+        """Opens answers, (question, place), with the keyboard; returns the score."""
+        for question, place in chosen:
+            page.locator(".question").nth(question).locator("summary").nth(place).press("Enter")
+        page.wait_for_function(f"document.querySelectorAll('details.marked').length === {len(chosen)}")
+        return " ".join(page.inner_text(".quiz-score p").split())
+
+    assert choose() == "0 of 6 right at first try, 6 to go"
+    said = choose((0, places[0]), (1, right[1].index(False)), (1, places[1]), (2, places[2]))
+    assert said == "Question 3: right. 2 of 6 right at first try, 3 to go"
     marked = page.locator("details.marked")
     verdicts = zip(
         marked.evaluate_all("all => all.map(one => one.classList[1])"),
@@ -147,16 +112,8 @@ def test_in_a_browser_the_first_try_counts(opened):
         "all => all.map(one => document.getElementById(one.getAttribute('aria-labelledby')).textContent)"
     )
     assert len(labels) == 6 and all(label.endswith("?") for label in labels)
-
-
-@pytest.mark.slow
-def test_in_a_browser_all_right_and_then_once_more(opened):
-    page, places = opened_quiz(opened)
-    for question, (right, _) in enumerate(places):
-        choose(page, question, right)
-    page.wait_for_function("document.querySelectorAll('details.marked').length === 6")
-    assert score(page) == "Question 6: right. 6 of 6 right at first try"
     page.click(".quiz-score button")
-    assert score(page) == "0 of 6 right at first try, 6 to go"
+    assert choose() == "0 of 6 right at first try, 6 to go"
     assert page.locator(".question details[open], .marked, .verdict").count() == 0
     assert page.locator(".question").first.locator("summary").first.evaluate("one => one === document.activeElement")
+    assert choose(*enumerate(places)) == "Question 6: right. 6 of 6 right at first try"

@@ -16,16 +16,8 @@ from spokendigits.topics import explain
 from studies import real_voices, words
 
 SMALL = {"n_mels": 32, "epochs": 1, "batch_size": 8, "backbone": "test_resnet.r160_in1k", "window": 1024, "hop": 512}
-SIZES = {
-    "SHORT": 1,
-    "LONG": 40,
-    "PLAIN_STEPS": 1,
-    "READ": 0.0,
-    "VIEWS": 2,
-    "TAKES": (1,),
-    "FEW": 40,
-    "SPEAKERS": (1, 5),
-}
+SIZES = {"SHORT": 1, "LONG": 40, "PLAIN_STEPS": 1, "READ": 0.0, "VIEWS": 2}
+SIZES |= {"TAKES": (1,), "FEW": 40, "SPEAKERS": (1, 5)}
 
 
 @pytest.fixture

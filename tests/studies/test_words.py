@@ -1,6 +1,5 @@
 """What pages say of a study is what its file in book/results says; the runs of the seed's recipe are what they claim to be."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -72,13 +71,6 @@ def test_a_stored_score_lies_in_its_interval_and_is_the_mean_of_its_seeds_and_sp
             assert score["accuracy"] == pytest.approx(np.mean(score["seeds"])), score
         if isinstance(score.get("speakers"), dict):  # FSDD's, who have equally many clips each
             assert score["accuracy"] == pytest.approx(np.mean([*score["speakers"].values()])), score
-
-
-def test_every_number_of_a_study_on_a_page_is_stored():
-    for name in [*STORED, "full"]:
-        pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "book").glob("*.md"))
-        used = set(re.findall(rf"\{{\{{ *({name}_\w+) *\}}\}}", pages))
-        assert used - {"gpu_measured"} <= set(read_json(RESULTS / f"{name}.json")["prose"]), name
 
 
 def test_the_parts_of_a_step_on_a_gpu_are_said_and_so_is_what_did_not_work():

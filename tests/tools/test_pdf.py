@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 PAGE = """<html><head><link rel="stylesheet" href="../_static/course.css"></head><body><article class="bd-article">
 <section id="start"><h1>Chapter {name}<a class="headerlink" href="#start">#</a></h1><p>It leads to <a href="{other}.html#start">another</a>.</p>
 <img src="../_static/logo.svg" alt="A logo"><div class="players"><figure><figcaption>seven, synthetic</figcaption><audio></audio></figure></div>
-<pre>{long}</pre></section>
+<pre>{long}</pre>
+<div class="cell tag_check"><details class="hide"><summary>Show the check</summary><pre>x</pre></details><pre>out</pre></div></section>
 <section id="exercise"><h2>Exercise 1 of {name}</h2><div class="cell tag_solution"><details class="hide"><summary>Show</summary>
 <pre>the_solution_of_{name} = 1</pre></details></div></section>
 <section><h2>Check yourself</h2><p><strong>1. Which one?</strong></p><div class="question"><details class="answer right">
@@ -73,6 +74,7 @@ def test_answers_are_only_at_the_end_and_links_stay_in_the_book(printed):
     start = pdf.first_pages(pdf_bytes(printed))[pdf.APPENDIX] - 1
     before, after = (" ".join(map(text, part)) for part in (printed.pages[:start], printed.pages[start:]))
     assert "This one" in before and "Right." not in before and "the_solution_of_" not in before
+    assert " out " in before and "Show" not in before, "nothing on paper opens"
     for name in book.pages(pdf.HERE.parent):
         short = name.rpartition("/")[2]
         assert f"the_solution_of_{short} = 1" in after and f"Because of {short}." in after

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browsing import PROGRAM, QUIET
 from bs4 import BeautifulSoup
 
 from spokendigits.errors import CourseError
@@ -46,17 +45,6 @@ def made(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def decks(made) -> dict[str, BeautifulSoup]:
     return {name: BeautifulSoup((made / f"{name}.html").read_text(), "html.parser") for name in NAMES}
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if PROGRAM is None:
-        pytest.skip("no Chromium here: with one installed, every slide is shown and measured")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=PROGRAM, args=QUIET)
-        yield browser
-        browser.close()
 
 
 def cells(name: str) -> list:

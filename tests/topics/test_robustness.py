@@ -27,7 +27,7 @@ from spokendigits.topics.robustness import (
 from spokendigits.training import train
 
 NOISES = ["white", "babble", "hum", "voice"]
-EVERY = [(kind, level) for kind in CONDITIONS if kind != "clean" for level in CONDITIONS[kind].levels]
+LEVELS = {kind: condition.levels for kind, condition in CONDITIONS.items() if kind != "clean"}
 RATE = 22_050
 
 
@@ -75,18 +75,18 @@ def pitch_of(audio):
     return np.abs(np.fft.rfft(heard * np.hanning(len(heard)), 2**18)).argmax() * RATE / 2**18
 
 
-@pytest.mark.parametrize("level", SNR)
 @pytest.mark.parametrize("kind", NOISES)
-def test_noise_has_the_level_asked_for_over_the_speech(kind, level, world, spoken):
+def test_noise_has_the_level_asked_for_over_the_speech(kind, world, spoken):
     audio, _, lengths = spoken
     quiet = audio.numpy() * 0.05  # so that nothing has to be made quieter
-    noise = changed(world, spoken, kind, level, volume=0.05).numpy() - quiet
-    for clean, added, length in zip(quiet, noise, lengths, strict=True):
-        realised = 10 * np.log10((clean[:length] ** 2).sum() / (added[:length] ** 2).sum())
-        assert realised == pytest.approx(level, abs=0.2)
-        if kind != "voice":
-            rest, before = (added[length:] ** 2).mean(), (added[:length] ** 2).mean()
-            assert 0.2 < rest / before < 5, "the noise does not stop with the word"
+    for level in SNR:
+        noise = changed(world, spoken, kind, level, volume=0.05).numpy() - quiet
+        for clean, added, length in zip(quiet, noise, lengths, strict=True):
+            realised = 10 * np.log10((clean[:length] ** 2).sum() / (added[:length] ** 2).sum())
+            assert realised == pytest.approx(level, abs=0.2)
+            if kind != "voice":
+                rest, before = (added[length:] ** 2).mean(), (added[:length] ** 2).mean()
+                assert 0.2 < rest / before < 5, "the noise does not stop with the word"
 
 
 def test_hum_is_at_multiples_of_50_hertz_with_a_phase_for_each_clip(world, spoken):
@@ -141,15 +141,20 @@ def test_voices_are_of_other_speakers_and_without_padding(kind, count, world):
         other_voices(kind, clips, corpus, alone[:1], alone)
 
 
-@pytest.mark.parametrize(("kind", "level"), EVERY)
-def test_what_comes_out_has_the_shape_and_range_that_went_in(kind, level, world, spoken):
-    audio, _, _ = spoken
-    before = audio.clone()
+@pytest.mark.parametrize("kind", LEVELS)
+def test_what_comes_out_has_the_shape_and_range_that_went_in_and_silence_stays_silence(kind, world, spoken):
+    audio, silent = spoken[0], torch.zeros(2, RATE)
+    before, nobody = audio.clone(), [[np.zeros(500, np.float32)]] * 2
     # As loud as 16 bits can be, so that every addition goes beyond.
     loudest = float(1 / audio.abs().max())
-    out = changed(world, spoken, kind, level, volume=loudest)
-    assert out.shape == audio.shape and out.dtype == torch.float32 and torch.equal(audio, before)
-    assert out.isfinite().all() and 0.01 < out.abs().max() <= 1
+    for level in LEVELS[kind]:
+        out = changed(world, spoken, kind, level, volume=loudest)
+        assert out.shape == audio.shape and out.dtype == torch.float32 and torch.equal(audio, before)
+        assert out.isfinite().all() and 0.01 < out.abs().max() <= 1
+        assert not disturb(silent, kind, level, RATE, [0, 1], [100, RATE], voices=nobody).any()
+    if kind in ("babble", "voice"):
+        audio, rows, lengths = (part[:2] for part in spoken)
+        assert torch.equal(disturb(audio, kind, 0.0, RATE, rows, lengths, voices=nobody), audio)
 
 
 @pytest.mark.parametrize("kind", NOISES)
@@ -159,16 +164,6 @@ def test_what_would_be_too_loud_becomes_quieter_and_not_clipped(kind, world, spo
     gain = (loud * quiet).sum(axis=1, keepdims=True) / (quiet**2).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(loud, gain * quiet, atol=1e-4)
     assert (gain < volume * 100 - 1).any(), "or this test would not notice"
-
-
-def test_silence_stays_silence_and_a_silent_voice_is_none(spoken):
-    silent = torch.zeros(2, RATE)
-    nobody = [[np.zeros(500, np.float32)]] * 2
-    for kind, level in EVERY:
-        assert not disturb(silent, kind, level, RATE, [0, 1], [100, RATE], voices=nobody).any(), kind
-    audio, rows, lengths = (part[:2] for part in spoken)
-    for kind in ("babble", "voice"):
-        assert torch.equal(disturb(audio, kind, 0.0, RATE, rows, lengths, voices=nobody), audio)
 
 
 def test_a_telephone_leaves_nothing_outside_its_band():
@@ -191,23 +186,19 @@ def test_a_telephone_leaves_nothing_outside_its_band():
         assert 33 < 10 * np.log10(signal / (power.sum() - signal)) < 45
 
 
-@pytest.mark.parametrize("factor", CONDITIONS["speed"].levels)
-def test_speed_changes_length_and_pitch_by_its_factor(factor):
-    audio, lengths = tone(440)
-    out = disturb(audio, "speed", factor, RATE, [0], lengths)
-    assert pitch_of(out) == pytest.approx(440 * factor, rel=1e-3)
-    assert int(out[0].nonzero().max()) == pytest.approx(lengths[0] / factor, abs=10)
-
-
-def test_of_a_word_too_slow_for_the_clip_the_loudest_part_stays():
-    audio = torch.zeros(1, RATE)
-    audio[0] = 0.01
+def test_speed_changes_length_and_pitch_by_its_factor_and_keeps_the_loudest_part():
+    for factor in LEVELS["speed"]:
+        audio, lengths = tone(440)
+        out = disturb(audio, "speed", factor, RATE, [0], lengths)
+        assert pitch_of(out) == pytest.approx(440 * factor, rel=1e-3)
+        assert int(out[0].nonzero().max()) == pytest.approx(lengths[0] / factor, abs=10)
+    audio = torch.full((1, RATE), 0.01)
     audio[0, -4000:] = 0.5 * torch.sin(torch.arange(4000) / 10)
     slow = disturb(audio, "speed", 0.7, RATE, [0], [RATE])
     assert float(slow.square().sum()) == pytest.approx(float(audio[:, -4000:].square().sum()) / 0.7, rel=0.02)
 
 
-@pytest.mark.parametrize("semitones", CONDITIONS["pitch"].levels)
+@pytest.mark.parametrize("semitones", LEVELS["pitch"])
 def test_pitch_moves_a_tone_and_keeps_its_length(semitones, world, spoken):
     audio, lengths = tone(440)
     out = disturb(audio, "pitch", semitones, RATE, [0], lengths)
@@ -223,16 +214,16 @@ def test_pitch_moves_a_tone_and_keeps_its_length(semitones, world, spoken):
     assert np.corrcoef(*loudness)[0, 1] > 0.9
 
 
-@pytest.mark.parametrize("milliseconds", CONDITIONS["shift"].levels)
-def test_a_shift_is_exactly_as_long_as_it_says(milliseconds, world, spoken):
-    audio, out = spoken[0], changed(world, spoken, "shift", milliseconds)
-    samples = round(milliseconds * RATE / 1000)
-    early, late = (audio, out) if samples > 0 else (out, audio)
-    assert torch.equal(late[:, abs(samples) :], early[:, : -abs(samples)])
-    assert not (out[:, :samples] if samples > 0 else out[:, samples:]).any(), "silence comes in"
+def test_a_shift_is_exactly_as_long_as_it_says(world, spoken):
+    for milliseconds in LEVELS["shift"]:
+        audio, out = spoken[0], changed(world, spoken, "shift", milliseconds)
+        samples = round(milliseconds * RATE / 1000)
+        early, late = (audio, out) if samples > 0 else (out, audio)
+        assert torch.equal(late[:, abs(samples) :], early[:, : -abs(samples)])
+        assert not (out[:, :samples] if samples > 0 else out[:, samples:]).any(), "silence comes in"
 
 
-@pytest.mark.parametrize("t60", CONDITIONS["reverberation"].levels)
+@pytest.mark.parametrize("t60", LEVELS["reverberation"])
 def test_a_room_fades_in_its_time_and_is_not_late(t60):
     click = torch.zeros(8, RATE)
     click[:, 0] = 0.5
@@ -246,32 +237,32 @@ def test_a_room_fades_in_its_time_and_is_not_late(t60):
         assert -60 / slope == pytest.approx(t60, rel=0.15)
 
 
-@pytest.mark.parametrize("share", CONDITIONS["clipping"].levels)
-def test_clipping_cuts_peaks_off_and_keeps_the_level(share, world, spoken):
+def test_clipping_cuts_peaks_off_and_keeps_the_level(world, spoken):
     audio = spoken[0].numpy()
-    out = changed(world, spoken, "clipping", share).numpy()
-    for before, after in zip(audio, out, strict=True):
-        top = share * np.abs(before).max()
-        np.testing.assert_allclose(after / np.abs(after).max(), np.clip(before, -top, top) / top, atol=1e-5)
-        assert np.square(after).sum() == pytest.approx(np.square(before).sum(), rel=1e-4)
+    for share in LEVELS["clipping"]:
+        out = changed(world, spoken, "clipping", share).numpy()
+        for before, after in zip(audio, out, strict=True):
+            top = share * np.abs(before).max()
+            np.testing.assert_allclose(after / np.abs(after).max(), np.clip(before, -top, top) / top, atol=1e-5)
+            assert np.square(after).sum() == pytest.approx(np.square(before).sum(), rel=1e-4)
 
 
 def test_padding_stays_silent_where_no_sound_is_added(world, spoken):
     _, _, lengths = spoken
     for kind in ("telephone", "clipping", "speed", "pitch"):
-        for level in CONDITIONS[kind].levels:
+        for level in LEVELS[kind]:
             out = changed(world, spoken, kind, level)
             for one, length in zip(out, lengths, strict=True):
                 after = round(length / level if kind == "speed" else length) + 500
                 assert not (one[after:].abs() > 1e-6).any(), (kind, level)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CONDITIONS if kind != "clean"])
+@pytest.mark.parametrize("kind", LEVELS)
 def test_the_seed_and_the_clips_number_decide_and_not_its_neighbours(kind, world, spoken):
     _, clips, corpus, _ = world
     _, rows, _ = spoken
     loader = Disturbed(clips, corpus, torch.device("cpu"), np.arange(len(corpus)), seed=3)
-    loader.kind, loader.level = kind, CONDITIONS[kind].levels[0]
+    loader.kind, loader.level = kind, LEVELS[kind][0]
     together, digit = loader.read(rows)
     assert together.dtype == torch.int16 and list(digit) == list(corpus.table["digit"].iloc[rows])
     assert torch.equal(loader.read(rows)[0], together)
@@ -294,7 +285,6 @@ def test_accuracy_falls_with_noise_and_is_that_of_evaluation_without(world, monk
     assert table["accuracy"][0] == accuracy(clean) > 0.5
     assert not table.loc[0, ["drop", "drop_low", "drop_high"]].any()
     np.testing.assert_allclose(table["drop"], 100 * (table["accuracy"][0] - table["accuracy"]))
-    assert (table["low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["high"]).all()
     assert (table["drop_low"] <= table["drop"]).all() and (table["drop"] <= table["drop_high"]).all()
     noisy = table.set_index("level")
     assert noisy.loc[60.0, "drop"] < 10 < noisy.loc[0.0, "drop_low"], "for certain, though the speakers are few"
@@ -318,8 +308,7 @@ def test_mistakes_of_the_reader(world):
 
 def made_up(model, clean, **kinds):
     rows = [("clean", np.nan, clean)]
-    for kind, scores in kinds.items():
-        rows += [(kind, level, score) for level, score in zip(CONDITIONS[kind].levels, scores, strict=False)]
+    rows += [(kind, *row) for kind, scores in kinds.items() for row in zip(LEVELS[kind], scores, strict=False)]
     table = pd.DataFrame(rows, columns=["kind", "level", "accuracy"])
     table["label"], table["unit"] = ([CONDITIONS[kind][i] for kind in table["kind"]] for i in (0, 1))
     return table.assign(model=model, low=table["accuracy"] - 0.1, high=table["accuracy"] + 0.05)

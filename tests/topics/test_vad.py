@@ -5,7 +5,6 @@ import pytest
 
 from spokendigits.clips import read_audio
 from spokendigits.corpora.recording import middle
-from spokendigits.topics import vad
 from spokendigits.topics.vad import LONGEST, Word, find_words, levels, words_of
 
 RATE = 16_000
@@ -47,15 +46,10 @@ def test_people_who_say_one_digit_after_another_are_found_word_by_word(digits):
     met = [[word for word in words if word.start < end and word.end > start] for start, end in places]
     assert sum(len(found) == 1 for found in met) >= 0.95 * len(places), "one word where one was said"
     assert all(met), "no digit is missed"
-    inside = [
-        start - 0.06 <= found[0].start and found[-1].end <= end + 0.06
-        for (start, end), found in zip(places, met, strict=True)
-    ]
-    assert all(inside)
-    heard = [
-        sum(word.end - word.start for word in found) / (end - start)
-        for (start, end), found in zip(places, met, strict=True)
-    ]
+    heard = []
+    for (start, end), found in zip(places, met, strict=True):
+        assert start - 0.06 <= found[0].start and found[-1].end <= end + 0.06
+        heard.append(sum(word.end - word.start for word in found) / (end - start))
     assert np.median(heard) > 0.8, "nor is most of it cut off"
     assert len(words) <= 1.05 * len(places)
 
@@ -133,9 +127,3 @@ def test_blocks_give_the_levels_of_the_whole(digits):
     assert words_of(whole, 22_050, len(audio)) == find_words(audio, 22_050)
     assert whole[0] == pytest.approx(10 * np.log10(np.mean(audio[:220].astype(float) ** 2) + 1e-10))
     assert len(whole) == len(audio) // 220 and levels([], RATE).shape == (0,)
-
-
-def test_constants_are_numbers():
-    """The book's page takes them from here."""
-    held = {name: value for name, value in vars(vad).items() if name.isupper()}
-    assert len(held) > 8 and all(isinstance(value, int | float) for value in held.values())
