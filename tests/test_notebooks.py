@@ -133,7 +133,7 @@ class TestEach:
 
     def test_code_that_the_book_folds_is_folded_in_jupyterlab_too(self, name):
         for cell in code(NOTEBOOKS[name]):
-            folded = {"hide-cell", "hide-input"} & set(cell.metadata.get("tags", []))
+            folded = {"hide-cell", "hide-input", "remove-cell"} & set(cell.metadata.get("tags", []))
             assert bool(folded) == cell.metadata.get("jupyter", {}).get("source_hidden", False), cell.source
 
     def test_no_cell_is_longer_than_a_screen(self, name):
