@@ -75,10 +75,16 @@ def grid(
     return fig, axes.flat[:count]
 
 
-def draw_mel(ax: Axes, picture: np.ndarray) -> AxesImage:
-    """Draws a log-mel picture [n_mels, frames] in decibels, without scales."""
+def draw_mel(ax: Axes, picture: np.ndarray, recipe: Recipe, hertz: bool = False) -> AxesImage:
+    """Draws a log-mel picture [n_mels, frames] in decibels, seconds below it, and hertz at its left where it is a row's first."""
+    marks = np.array([max(recipe.f_min, 1.0), recipe.f_max, 500, 1000, 2000, 4000, 8000, 16_000])
+    slaney = np.where(marks < 1000, 0.015 * marks, 15 + 27 * np.log(marks / 1000) / np.log(6.4))
+    mel = np.log1p(marks / 700) if recipe.mel_scale == "htk" else slaney
+    rows = np.minimum((mel[2:] - mel[0]) / (mel[1] - mel[0]) * (recipe.n_mels + 1) - 1, recipe.n_mels - 0.5)
     ax.spines[:].set_visible(False)
-    ax.set(xticks=[], yticks=[])
+    ax.set_yticks(rows, [f"{mark:,.0f}" if mark <= recipe.f_max else "" for mark in marks[2:]])
+    ax.set_xticks(np.linspace(0, recipe.samples / recipe.hop, 3), ["0", "", f"{recipe.seconds:g} s"])
+    ax.tick_params(length=2, labelsize=7, color=GREY, left=True, labelleft=hertz or ax.get_subplotspec().is_first_col())
     return ax.imshow(picture, origin="lower", aspect="auto", cmap=SOUND, interpolation="nearest")
 
 
@@ -103,28 +109,26 @@ def waveforms(clips: Sequence[np.ndarray], titles: Sequence[str], sample_rate: i
     return describe(fig, alt, "The further a wave swings from its middle line, the louder the sound is at that moment.")
 
 
-def mel_pictures(pictures: np.ndarray, titles: Sequence[str], recipe: Recipe) -> Figure:
-    """A grid of log-mel pictures [n, n_mels, frames], four in a row, on one colour scale."""
+def mel_pictures(pictures: np.ndarray, titles: Sequence[str], *recipes: Recipe) -> Figure:
+    """A grid of log-mel pictures [n, n_mels, frames], four in a row, on one colour scale; of one recipe, or of one each."""
     fig, axes = grid(len(pictures), 4, 8, 2.2)
     low, high, notes = np.min(pictures), np.max(pictures), []
-    for ax, picture, title in zip(axes, pictures, titles, strict=True):
-        draw_mel(ax, picture).set_clim(low, high)
+    for ax, picture, title, recipe in zip(axes, pictures, titles, cycle(recipes), strict=False):
+        draw_mel(ax, picture, recipe, hertz=len(recipes) > 1).set_clim(low, high)
         ax.set_title(title, fontsize=9)
         row, frame = np.unravel_index(picture.argmax(), picture.shape)
         seconds, bright = frame * recipe.hop / recipe.sample_rate, (picture > (low + high) / 2).mean()
-        note = f"{title}: {bright:.0%} of it bright, loudest at {seconds:.2f} s in mel bin {row}"
-        if blank := int((np.ptp(picture, axis=1) == 0).sum()):
-            note += f", {blank} mel bins without any sound"
-        notes.append(note)
+        note, blank = f"{title}: {bright:.0%} of it bright, loudest at", (np.ptp(picture, axis=1) == 0).sum()
+        silent = f", {blank} mel bins without any sound" if blank else ""
+        notes.append(f"{note} {seconds:.2f} s in mel bin {row}{silent}")
     alt = f"{len(pictures)} log-mel pictures. {'; '.join(notes)}."
-    return describe(fig, alt, "Time runs to the right, low tones lie at the bottom, and bright is loud.")
+    return describe(fig, alt, "Time runs to the right in seconds, tones rise at the left in hertz, and bright is loud.")
 
 
 def confusion(counts: pd.DataFrame) -> Figure:
     """The confusion matrix, from `evaluation.confusions`."""
     fig, ax = figure(6, 4.8)
-    bar = {"label": "clips"}
-    sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", square=True, linewidths=0.5, cbar_kws=bar, ax=ax)
+    sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", square=True, linewidths=0.5, cbar_kws={"label": "clips"})
     ax.set(xlabel="predicted digit", ylabel="digit that was said")
     ax.tick_params(axis="y", rotation=0)
     wrong = counts.to_numpy() * (1 - np.eye(len(counts), dtype=int))
@@ -133,25 +137,21 @@ def confusion(counts: pd.DataFrame) -> Figure:
     if wrong.any():
         most = f"The most frequent mistake: {said} read as {predicted}, {wrong.max()} times."
     alt = f"Confusion matrix of ten digits. {np.trace(counts.to_numpy())} of {counts.to_numpy().sum()} clips lie on the diagonal. {most}"
-    return describe(
-        fig, alt, "A number beside the diagonal counts clips of the row's digit that were read as the column's."
-    )
+    return describe(fig, alt, "Off the diagonal stand clips of the row's digit that were read as the column's.")
 
 
 def predictions(pictures: np.ndarray, table: pd.DataFrame, recipe: Recipe, label: str) -> Figure:
     """The seed's picture of predictions: mel pictures [n, n_mels, frames] with loss, true and predicted digit, probability."""
     fig, axes = grid(len(table), 4, 8, 2.6)
     for ax, picture, (_, row) in zip(axes, pictures, table.iterrows(), strict=True):
-        draw_mel(ax, picture)
+        draw_mel(ax, picture, recipe)
         said, read = row["digit"], row["predicted"]
         words = f"said {said}, read {read}\nprobability {row[f'p{read}']:.2f}\nloss {row['loss']:.4f}"
         ax.set_title(words, fontsize=9, color="black" if said == read else ORANGE)
     fig.suptitle(label, fontsize=10)
     wrong = (table["digit"] != table["predicted"]).sum()
     alt = f"{label}: {len(table)} log-mel pictures with the digit said, the digit read, its probability and the loss; {wrong} of them are misread."
-    return describe(
-        fig, alt, "Orange titles are mistakes: there the digit that was read is not the digit that was said."
-    )
+    return describe(fig, alt, "Orange titles are mistakes: another digit was read than was said.")
 
 
 def _intervals(
@@ -180,10 +180,11 @@ def interval_words(row: pd.Series) -> str:
 
 def comparison(scores: pd.DataFrame) -> Figure:
     """Scores of several evaluations side by side; a row each with accuracy, low, high (shares), by name."""
-    fig, _ = _intervals(scores, "accuracy", scores.index, 0.45)
+    (fig, _), shares = _intervals(scores, "accuracy", scores.index, 0.45), scores["accuracy"]
     parts = [f"{name} {row['accuracy']:.1%} {interval_words(row)}" for name, row in scores.iterrows()]
     alt = f"Accuracy with intervals: {'; '.join(parts)}."
-    return describe(fig, alt, "Each dot is an accuracy, and the line through it is its 95 % interval.")
+    gap = f"{100 * np.ptp(shares):.1f} points from “{shares.idxmin()}” up to “{shares.idxmax()}”"
+    return describe(fig, alt, f"It is {gap}; a long line says that little is known.")
 
 
 def split_gap(scores: pd.DataFrame) -> Figure:
@@ -197,7 +198,8 @@ def split_gap(scores: pd.DataFrame) -> Figure:
         accuracy = row["accuracy"]
         ax.hlines(place, 100 * accuracy, 100 * first, color=colour, linewidth=8, alpha=0.35)
         words = f"{accuracy:.1%}" + (f", {100 * (accuracy - first):+.1f} points" if place else "")
-        ax.annotate(words, (100 * accuracy, place), (0, 9), textcoords="offset points", ha="center", color=colour)
+        note = ax.annotate(words, (100 * accuracy, place), (0, 9), "data", "offset points", ha="center", color=colour)
+        note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # the dashed line stops at the words
         parts.append(f"{name} {words} {interval_words(row)}")
     alt = f"Accuracy by the way of splitting; a bar spans the gap to the first: {'; '.join(parts)}."
     return describe(fig, alt, "The shaded bar is how far an accuracy lies from the first one, by the dashed line.")
@@ -251,6 +253,4 @@ def learning_curve(curves: dict[str, pd.DataFrame], by: str) -> Figure:
     ax.set(xlabel=f"{by} to learn from", ylabel="accuracy in per cent")
     ax.legend(loc="lower right")
     alt = f"Accuracy, with 95 % intervals, against the number of {by} to learn from. {'; '.join(parts)}."
-    return describe(
-        fig, alt, "Each step to the right had more to learn from, and the shaded band is the 95 % interval."
-    )
+    return describe(fig, alt, "Look for where a line still climbs: there, more to learn from would pay.")

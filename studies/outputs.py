@@ -36,7 +36,8 @@ def people(folder: Path) -> dict:
         "source": asked.source,
         "licence": asked.licence,
     }
-    return {"table": table.to_dict("list"), "score": score(table), "made": made}
+    prose = {"accuracy_people": words.in_words(score(table))}
+    return {"table": table.to_dict("list"), "score": score(table), "made": made, "prose": prose}
 
 
 def renew() -> None:

@@ -90,10 +90,13 @@ def test_a_card_shows_and_plays_its_own_clip_and_its_neighbours(world):
                 "as the network sees it"
             )
         captions = [caption.get_text() for caption in card.find_all("figcaption")]
-        assert captions[0].startswith(f"said {row['digit']}, read as {row['predicted']}, speaker {row['speaker']}")
+        answer = card.details.extract() if card.details else None
+        assert answer and not answer.has_attr("open"), "listen first"
+        assert f"said {row['digit']}, read as {row['predicted']}" in answer.get_text()
+        assert "said" not in str(card) and card.audio and "read as" not in str(card), "and nothing outside tells"
         for caption, clip, distance in zip(captions[1:], near, distances, strict=True):
             assert caption.startswith(f"{world.corpus.table['digit'][clip]}, ") and f"{distance:.2f}" in caption
-        text = card.get_text(" ", strip=True).replace("\n", " ")
+        text = answer.get_text(" ", strip=True).replace("\n", " ")
         for digit, mark in ((row["digit"], "said"), (row["predicted"], "read")):
             assert f"{digit} {mark} {row[f'p{digit}']:.2f}" in text
 

@@ -101,9 +101,13 @@ class TestEach:
         cells, checks = NOTEBOOKS[name].cells, importlib.import_module(f"spokendigits.checks.{name[3:]}")
         exercises = [i for i, cell in enumerate(cells) if cell.source.startswith("## Exercise")]
         titles = [cells[i].source.splitlines()[0] for i in exercises]
-        minutes = [int(re.fullmatch(rf"## Exercise {n} · .+ \((\d+) minutes\)", t)[1]) for n, t in enumerate(titles, 1)]
+        form = r"## Exercise {} · .+ \((core|more), (\d+) minutes\)"
+        marked = [re.fullmatch(form.format(n), title).groups() for n, title in enumerate(titles, 1)]
+        minutes = [int(long) for _, long in marked]
         assert len(minutes) >= 4 and minutes == sorted(minutes) and min(minutes) >= 2 and max(minutes) <= 30
-        assert f"{sum(minutes)} more for the exercises" in cells[0].source
+        core = [int(long) for kind, long in marked if kind == "core"]
+        assert len(core) == 2 and f"{sum(core)} more for the exercises." in cells[0].source
+        assert f"the others take another {sum(minutes) - sum(core)}." in cells[0].source
         assert [cells[i + 1] for i in exercises] == tagged(NOTEBOOKS[name], "exercise")
         assert [cells[i + 2] for i in exercises] == tagged(NOTEBOOKS[name], "solution")
         for i in exercises:
@@ -129,7 +133,7 @@ class TestEach:
 
     def test_code_that_the_book_folds_is_folded_in_jupyterlab_too(self, name):
         for cell in code(NOTEBOOKS[name]):
-            folded = {"hide-cell", "hide-input"} & set(cell.metadata.get("tags", []))
+            folded = {"hide-cell", "hide-input", "remove-cell"} & set(cell.metadata.get("tags", []))
             assert bool(folded) == cell.metadata.get("jupyter", {}).get("source_hidden", False), cell.source
 
     def test_no_cell_is_longer_than_a_screen(self, name):

@@ -1,11 +1,17 @@
 """Figures draw the numbers that they are given, and their alt texts say them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from scipy.signal import lfilter
 
 from spokendigits import plots
+from spokendigits.frontend import LogMel
+from spokendigits.recipe import Recipe
+from spokendigits.topics import sound
 
 SCORES = pd.DataFrame(
     {"accuracy": [0.987, 0.871], "low": [0.979, 0.8], "high": [0.993, 0.92]}, ["random", "one speaker held out"]
@@ -27,6 +33,34 @@ def test_intervals_stand_in_rows_from_the_top_with_their_numbers():
     assert np.array(lines.get_segments()) == pytest.approx(np.array([[[97.9, 0], [99.3, 0]], [[80, 1], [92, 1]]]))
     assert np.array(dots.get_offsets()) == pytest.approx(np.array([[98.7, 0], [87.1, 1]]))
     assert [label.get_text() for label in ax.get_yticklabels()] == list(SCORES.index) and ax.yaxis_inverted()
+    assert "11.6 points from “one speaker held out” up to “random”" in shown(fig)[1]
+
+
+@pytest.mark.parametrize("preset", ["fast", "seed", "speech"])
+def test_a_mel_picture_has_seconds_and_the_hertz_of_its_own_filters(preset):
+    recipe = Recipe.preset(preset)
+    fig = plots.mel_pictures(np.zeros((5, recipe.n_mels, recipe.frames)), list("abcde"), recipe)
+    first, second, *_, fifth, _, _, _ = fig.axes
+    filters = LogMel(recipe).filters.numpy()
+    for mark, label in zip(first.get_yticks(), first.get_yticklabels(), strict=True):
+        hertz, row = float(label.get_text().replace(",", "") or 0), round(mark)
+        if 0 < hertz < min(recipe.f_max, recipe.nyquist):
+            peak = filters[:, row].argmax() * recipe.sample_rate / recipe.window
+            assert peak == pytest.approx(hertz, rel=0.06)
+    assert [label.get_text() for label in first.get_xticklabels()] == ["0", "", f"{recipe.seconds:g} s"]
+    assert first.get_xticks()[2] == pytest.approx(recipe.seconds * recipe.sample_rate / recipe.hop)
+    at_left = [ax.yaxis.get_tick_params()["labelleft"] for ax in (first, second, fifth)]
+    assert at_left == [True, False, True], "once in a row"
+
+
+def test_the_formants_of_a_sound_are_marked_where_its_resonances_are():
+    buzz = np.zeros(4096)
+    buzz[::220] = 1  # a pitch of 100 hertz
+    for hertz in (500, 1500, 2500):
+        pole = 0.99 * np.exp(2j * np.pi * hertz / 22_050)
+        buzz = lfilter([1], [1, -2 * pole.real, abs(pole) ** 2], buzz)
+    alt, _ = shown(sound.spectra({"a tube": buzz}, 22_050))
+    assert np.array(re.findall(r"(\d+) and (\d+) hertz", alt)[0], float) == pytest.approx([500, 1500], rel=0.05)
 
 
 def test_the_figure_of_splits_says_the_gap():

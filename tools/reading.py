@@ -84,7 +84,9 @@ def _parts(page: Path) -> list[tuple[str, str, list[dict]]]:
         if heading := re.match(r"## (Exercise|Check yourself|What you have now)", cell.source):
             where = {"Exercise": "exercise", "Check yourself": "question"}.get(heading[1], "")
         tags = cell.metadata.get("tags", [])
-        kind = where or ("folded" if "hide-cell" in tags else "code" if cell.cell_type == "code" else "text")
+        kind = where or (
+            "folded" if {"hide-cell", "remove-cell"} & {*tags} else "code" if cell.cell_type == "code" else "text"
+        )
         source = "" if "hide-input" in tags else cell.source
         parts.append((kind, source, [output.get("data", {}) for output in cell.get("outputs", [])]))
     return parts

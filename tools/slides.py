@@ -27,7 +27,7 @@ from spokendigits.files import atomic_folder
 from spokendigits.plots import described
 from spokendigits.publish import runner
 
-LEFT_OUT = {"bootstrap", "hide-cell", "parameters", "solution"}  # tags of cells that no slide shows
+LEFT_OUT = {"bootstrap", "hide-cell", "parameters", "remove-cell", "solution"}  # tags of cells that no slide shows
 WIDTH, ROOM = 1160, 560  # what a slide of 1280 x 720 has for its body, in pixels; slides.css makes it so
 LINE, CODE_LINE, ROW, SMALL_ROW = (
     40,

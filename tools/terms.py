@@ -21,6 +21,7 @@ FORMS = {
     "corpus": r"corp(?:us|ora)",
     "take": r"(?:(?<=\ba )|(?<=\bfirst )|(?<=\bfew )|(?<=\bten )|(?<=\bmore )|(?<=\*))takes?",
     "fold": r"(?<!vocal )folds?(?! away)",
+    "hop": r"hops?",
     "window": r"(?-i:windows?|Window(?!s))",  # not the system
     "near-duplicate": r"near[- ]duplicates?",
     "confidence interval": r"(?:confidence )?intervals?",

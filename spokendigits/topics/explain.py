@@ -259,11 +259,11 @@ def draw_cams(pictures: np.ndarray, maps: dict[str, np.ndarray], titles: Sequenc
     fig, axes = figure(8, 0.4 + 1.9 * count, count, 1 + len(maps), squeeze=False, sharex=True, sharey=True)
     notes = []
     for i, (row, picture, title) in enumerate(zip(axes, pictures, titles, strict=True)):
-        draw_mel(row[0], picture)
+        draw_mel(row[0], picture, recipe)
         row[0].set_ylabel(title, fontsize=9)
         places = []
         for ax, (heading, values) in zip(row[1:], maps.items(), strict=True):
-            draw_mel(ax, picture).set_cmap("gray")
+            draw_mel(ax, picture, recipe).set_cmap("gray")
             overlay = np.full((*values[i].shape, 4), (*to_rgb(ORANGE), 0.0))
             overlay[..., 3] = 0.8 * values[i]
             ax.imshow(overlay, origin="lower", aspect="auto", interpolation="nearest")

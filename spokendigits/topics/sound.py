@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from scipy.signal import find_peaks, freqz
 
 from spokendigits.plots import BLUE, GREEN, GREY, ORANGE, SOUND, describe, figure, grid
 from spokendigits.splits import Split
@@ -84,10 +85,12 @@ def filters(weights: dict[str, np.ndarray], sample_rate: int) -> Figure:
         for row, colour in zip(bank[::8], cycle((BLUE, ORANGE, GREEN)), strict=False):
             ax.plot(hertz, row / max(row.max(), 1e-12), color=colour, linewidth=1)
         notes.append(f"{title}: {(bank.max(axis=1) == 0).sum()} of {len(bank)} are empty")
-        ax.set(title=notes[-1], ylabel="weight", yticks=[0, 1])
+        ax.set(title=notes[-1], ylabel="of its peak", yticks=[0, 1])
     axes[-1].set_xlabel("hertz")
     alt = f"Every eighth mel filter as a triangle over frequency, narrow at low tones and wide at high ones. {'; '.join(notes)}."
-    return describe(fig, alt, "Each triangle is one mel bin, and its height says how much of a tone that bin takes.")
+    return describe(
+        fig, alt, "Each triangle is one mel bin, drawn to one height: the wider it is, the more tones it adds up."
+    )
 
 
 def spectrogram(power: np.ndarray, sample_rate: int, hop: int, title: str) -> Figure:
@@ -98,7 +101,45 @@ def spectrogram(power: np.ndarray, sample_rate: int, hop: int, title: str) -> Fi
     image = ax.imshow(decibels, origin="lower", aspect="auto", cmap=SOUND, extent=extent)
     ax.set(title=title, xlabel="seconds", ylabel="hertz")
     fig.colorbar(image, label="decibels")
-    alt = f"Spectrogram of {title}: time to the right, frequency upwards, brightness in decibels. Voiced sounds show as stacked horizontal stripes, the harmonics."
+    alt = f"Spectrogram of {title}: time to the right, frequency upwards, brightness in decibels. Vowels show as bright bands that move slowly, the formants."
     return describe(
         fig, alt, "Each column is one window of the sound, and brighter means more power at that frequency."
+    )
+
+
+def envelope(frame: np.ndarray, sample_rate: int, limit: float = 4500.0) -> tuple[np.ndarray, np.ndarray]:
+    """What mouth and throat make of a short sound [samples], by linear prediction: hertz [512] up to `limit`, and decibels [512].
+
+    Twelve weights that foretell each sample from the twelve before it are too few to know the pitch. What they do know is
+    which tones the mouth lets through.
+    """
+    import librosa  # here: only chapter 2 needs it
+
+    slow = librosa.resample(np.asarray(frame, np.float32), orig_sr=sample_rate, target_sr=int(2 * limit))
+    raised = librosa.effects.preemphasis(slow) * np.hanning(len(slow))  # a voice is weaker at its high tones
+    hertz, response = freqz(1, librosa.lpc(raised, order=12), worN=512, fs=int(2 * limit))
+    return hertz, 20 * np.log10(np.abs(response))
+
+
+def spectra(frames: dict[str, np.ndarray], sample_rate: int) -> Figure:
+    """Spectra of short sounds {title: [samples]} in decibels; over each the curve of `envelope`, its two lowest peaks marked."""
+    fig, axes = grid(len(frames), 1, 8, 2.0, sharex=True)
+    notes = []
+    for ax, (title, frame) in zip(axes, frames.items(), strict=True):
+        hertz, curve = envelope(frame, sample_rate)
+        power = np.abs(np.fft.rfft(frame * np.hanning(len(frame)))) ** 2
+        tones = 10 * np.log10(np.maximum(power / power.max(), 1e-8))
+        ax.plot(np.fft.rfftfreq(len(frame), 1 / sample_rate), tones, color=BLUE, linewidth=0.8)
+        ax.plot(hertz, curve - curve.max(), color=ORANGE, linewidth=2)
+        peaks = find_peaks(curve)[0][:2]
+        for number, peak in enumerate(peaks, 1):
+            words, place = f"formant {number}\n{hertz[peak]:.0f} Hz", (hertz[peak], curve[peak] - curve.max())
+            side = {"xytext": (-6, 4), "ha": "right"} if number == 1 else {"xytext": (6, 4)}
+            ax.annotate(words, place, textcoords="offset points", fontsize=8, color=ORANGE, **side)
+        ax.set(title=title, ylabel="decibels", xlim=(0, hertz[-1]), ylim=(-75, 18))
+        notes.append(f"{title}: {' and '.join(f'{hertz[peak]:.0f}' for peak in peaks)} hertz")
+    axes[-1].set_xlabel("hertz")
+    alt = f"Spectra of short sounds, decibels over frequency: close teeth under a smooth curve. Its first peaks: {'; '.join(notes)}."
+    return describe(
+        fig, alt, "The blue teeth are the harmonics of the pitch, and the orange hills are the formants of the mouth."
     )

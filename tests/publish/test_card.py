@@ -83,7 +83,9 @@ def test_what_was_learned_from_and_who_was_heard_is_said(small, export):
     assert "3,000 clips of people: all 6" in text and "a twin of this model that learned from the others" in text
     scores = [line for line in text.splitlines() if re.search(r"\| (3,000|1,220) \| (6|61) \|", line)]
     assert in_words(small["people"]["small"]) in scores[0], "first of all what a new person may expect"
-    assert "**What may a new person expect?** The first row." in text
+    assert "**What may a new person expect?** The first row is the best guess" in text
+    worst, *_, best = sorted(small["people"]["by"]["speaker"], key=lambda row: row["recall"])
+    assert f"the worst read has {in_words(worst)} and the best {in_words(best)}." in text, "nobody is a mean"
     for licence in ("CC BY-SA 4.0", "GPL-3.0", "free for any use"):
         assert licence in text
     assert "All people in its training and in the test are men" in text

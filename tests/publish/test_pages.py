@@ -82,7 +82,10 @@ def test_reading_minutes_count_what_is_seen(tmp_path):
     data = {"image/png": "x", "text/plain": "a figure"}, {"text/html": "<audio></audio>" * 4}
     shown = [new_output("display_data", data=part) for part in data]
     cells = [new_markdown_cell(prose), new_code_cell(code)]
-    cells += [new_code_cell(code, outputs=shown, metadata={"tags": [tag]}) for tag in ("hide-cell", "hide-input")]
+    cells += [
+        new_code_cell(code, outputs=shown, metadata={"tags": [tag]})
+        for tag in ("hide-cell", "remove-cell", "hide-input")
+    ]
     practice = [
         new_markdown_cell("## Exercise 1"),
         new_code_cell(code),
