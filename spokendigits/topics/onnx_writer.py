@@ -1,6 +1,7 @@
 """`write_onnx`: a classifier as one ONNX file, from waveform to answer. Chapter 7, and `spokendigits export`.
 
-PyTorch exports the whole of it. ONNX Runtime and ONNX Runtime Web know all of its operators.
+The file has three parts. The frontend is written out in ONNX's own text form (the folder onnx_graphs); PyTorch exports the
+backbone; a few operators turn its logits into log-probabilities. ONNX Runtime and ONNX Runtime Web know all of them.
 """
 
 import copy
@@ -10,33 +11,35 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 
 import numpy as np
 import onnx
-import onnxscript.optimizer
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from onnx import helper
+from onnx import helper, numpy_helper
+from onnx.compose import add_prefix_graph
+from onnx.parser import parse_graph
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from torch import nn
 
 from spokendigits import __version__
 from spokendigits.classifier import Classifier
 from spokendigits.corpora.corpus import DIGITS
 from spokendigits.errors import CourseError, check_names
 from spokendigits.files import atomic_file
-from spokendigits.frontend import LogMel, to_float
-from spokendigits.losses import digit_score
+from spokendigits.frontend import LogMel
 from spokendigits.plots import describe, figure, interval_words, looks
-from spokendigits.topics.onnx_reader import ENTRY, INPUT, OUTPUTS, OnnxClassifier
+from spokendigits.recipe import Recipe
+from spokendigits.topics.onnx_reader import ENTRY, OnnxClassifier
 
 OPSET, IR = 18, 8  # of ONNX 1.13: old enough for any runtime that a reader may have
 FILES = {"fp32": "digits.onnx", "int8": "digits-int8.onnx"}
 LABELS = [str(digit) for digit in range(DIGITS)]
 AT_ONCE = 32  # clips
+GRAPHS = Path(__file__).with_name("onnx_graphs")
 
 
 def write_onnx(
@@ -65,13 +68,10 @@ def write_onnx(
         raise CourseError("export: int8 needs some clips to see how large numbers get. Give them as calibration.")
     recipe = classifier.recipe
     with tempfile.TemporaryDirectory() as folder:
-        file = _exported(classifier, Path(folder, "plain.onnx"))
-        model = onnx.load(file if precision == "fp32" else _quantized(file, np.asarray(calibration)))
-    model.producer_name, model.producer_version, model.ir_version = "spokendigits", __version__, IR
-    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
-        # Where in PyTorch's source, and in which folder of this machine, it came from.
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
+        backbone = _backbone(classifier, Path(folder))
+        if precision == "int8":
+            backbone = _quantized(backbone, recipe, np.asarray(calibration))
+        model = _joined(_frontend(classifier.frontend, recipe), onnx.load(backbone), _graph(recipe.loss))
     facts = {"recipe": recipe.to_share().to_dict(), "labels": LABELS, "weights": classifier.weights}
     facts |= {"threshold": None if threshold is None else float(threshold), "sha256": sha256, "version": __version__}
     helper.set_model_props(model, {ENTRY: json.dumps(facts)})
@@ -81,85 +81,107 @@ def write_onnx(
     return Path(path)
 
 
-class _Whole(nn.Module):
-    """What is exported of a classifier: waveforms to log-probabilities, scores and pictures."""
-
-    def __init__(self, classifier: Classifier):
-        super().__init__()
-        self.frontend, self.loss = LogMel(classifier.recipe), classifier.recipe.loss
-        # A copy: the exporter rewrites what it is given.
-        self.backbone = (
-            copy.deepcopy(classifier.backbone).cpu().float().eval().to(memory_format=torch.contiguous_format)
-        )
-        # Nearly all of the filters is 0. The file holds the rest, and the runtime puts it in its places.
-        filters = self.frontend.filters.T.flatten()
-        places = filters.nonzero()[:, 0]
-        for name, values in {"places": places, "values": filters[places], "nothing": torch.zeros(1)}.items():
-            self.register_buffer(name, values)
-
-    def forward(self, waveform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        count, bins = self.frontend.filters.shape
-        filters = self.nothing.expand(count * bins).scatter(0, self.places, self.values).view(bins, count)
-        # As `LogMel.forward`, whose loop over a few clips at a time no graph can hold.
-        picture = self.frontend.decibels((filters @ self.frontend.spectrogram(waveform)).unsqueeze(1))
-        if self.frontend.normalize:
-            centred = picture - picture.mean(dim=(2, 3), keepdim=True)
-            picture = centred / (picture.std(dim=(2, 3), keepdim=True) + 1e-5)
-        logits = self.backbone(picture)
-        return log_likelihood(logits, self.loss), digit_score(logits, self.loss), picture
+def _graph(name: str, **values) -> onnx.GraphProto:
+    return parse_graph(Template((GRAPHS / f"{name}.txt").read_text(encoding="utf-8")).substitute(values))
 
 
-def _exported(classifier: Classifier, path: Path) -> Path:
-    recipe, whole = classifier.recipe, _Whole(classifier)
+def _frontend(frontend: LogMel, recipe: Recipe) -> onnx.GraphProto:
+    """`LogMel`, operator by operator.
+
+    With a[n] = x[n] + x[N-n] and b[n] = x[n] - x[N-n] of a window of N samples, the real part of its spectrum is a sum of
+    cosines over half of a, the imaginary part one of sines over half of b. Both are products of matrices, here only for
+    the frequencies that a mel filter looks at. The runtime makes the matrices when it loads the model, so they take no
+    room in the file. 4 k n is taken modulo 4 N as a whole number: a large angle would be inexact.
+    """
+    spectrogram, filters = frontend.spectrogram, frontend.filters.cpu().numpy()
+    window, hop, half = spectrogram.n_fft, spectrogram.hop_length, spectrogram.n_fft // 2
+    used = np.flatnonzero(filters.any(axis=1))
+    lowest, past_highest = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+    filters = filters[lowest:past_highest]
+    n_mels, frames = filters.shape[1], (recipe.samples + 2 * half - window) // hop + 1
+    numbers = {"samples": recipe.samples, "window": window, "hop": hop, "half": half, "half_and_one": half + 1}
+    numbers |= {"n_mels": n_mels, "frames": frames, "top_db": recipe.top_db, "decibels": 10 / math.log(10)}
+    numbers |= {"lowest": lowest, "past_highest": past_highest, "frequencies": len(filters), "cells": filters.size}
+    numbers |= {"turn": 4 * window, "angle": math.pi / (2 * window)}
+    # The peak goes first: a silent clip, whose numbers are all the same, is then exactly 0, whatever the mean's rounding.
+    ending = (GRAPHS / "normalized.txt").read_text() if frontend.normalize else "picture = Max(level, floor)"
+    graph = _graph("frontend", ending=ending, **numbers)
+    hann = spectrogram.window.cpu().numpy()[: half + 1, None]
+    hann_of_sums = hann.copy()
+    if window % 2 == 0:
+        hann_of_sums[half] /= 2  # the sample in the middle is its own mirror image, and was added to itself
+    places = np.flatnonzero(filters)
+    constants = {"hann": hann, "hann_of_sums": hann_of_sums, "filter_places": places.astype(np.int64)}
+    constants["filter_values"] = filters.ravel()[places]
+    if frontend.normalize:
+        constants |= {"pixels_but_one": np.float32(n_mels * frames - 1), "tiny": np.float32(1e-5)}
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
+    return graph
+
+
+def _backbone(classifier: Classifier, folder: Path) -> Path:
+    """The backbone, from "picture" [batch, 1, n_mels, frames] to "logits" [batch, 10], its batch norms folded away."""
+    recipe = classifier.recipe
+    backbone = copy.deepcopy(classifier.backbone).cpu().float().eval().to(memory_format=torch.contiguous_format)
     try:
         with warnings.catch_warnings(action="ignore"):
             program = torch.onnx.export(
-                whole,
-                (torch.zeros(2, recipe.samples),),
+                backbone,
+                (LogMel(recipe)(torch.zeros(2, recipe.samples)),),
                 dynamo=True,
-                input_names=[INPUT],
-                output_names=OUTPUTS,
+                input_names=["picture"],
+                output_names=["logits"],
                 opset_version=OPSET,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 verbose=False,
-                optimize=False,
             )
-            # Batch norms become part of the convolutions before them; what is large once computed is not stored.
-            onnxscript.optimizer.optimize(program.model, input_size_limit=1000, output_size_limit=5000)
     except torch.onnx.OnnxExporterError as error:
         first = str(error).strip().splitlines()[0]
         raise CourseError(
             f"export: PyTorch cannot write {recipe.backbone} as ONNX ({first}). Choose another backbone."
         ) from None
-    onnx.save(program.model_proto, path)
-    return path
+    onnx.save(program.model_proto, folder / "plain.onnx")
+    # As before any quantization: batch norms become part of the convolutions before them.
+    quant_pre_process(folder / "plain.onnx", folder / "folded.onnx", skip_symbolic_shape=True)
+    return folder / "folded.onnx"
 
 
-def _quantized(plain: Path, calibration: np.ndarray) -> Path:
-    path, batches = plain.with_name("int8.onnx"), _batches(to_float(torch.from_numpy(calibration)).numpy())
+def _quantized(backbone: Path, recipe: Recipe, calibration: np.ndarray) -> Path:
+    path, frontend, batches = backbone.with_name("int8.onnx"), LogMel(recipe), _batches(calibration)
 
-    class Waveforms(CalibrationDataReader):
+    class Pictures(CalibrationDataReader):
+        @torch.inference_mode()
         def get_next(self) -> dict[str, np.ndarray] | None:
             batch = next(batches, None)
-            return None if batch is None else {INPUT: batch}
+            return None if batch is None else {"picture": frontend(torch.from_numpy(batch)).numpy()}
 
-    # The network sees the picture in 8 bits; the one that is returned is another.
-    model = onnx.load(plain)
-    nodes = model.graph.node
-    readers = [place for place, node in enumerate(nodes) if "picture" in node.input]
-    for place in readers:
-        nodes[place].input[:] = ["seen" if name == "picture" else name for name in nodes[place].input]
-    nodes.insert(readers[0], helper.make_node("Identity", ["picture"], ["seen"]))
-    quant_pre_process(model, path, skip_optimization=True, skip_symbolic_shape=True)
     # Seven bits for weights: with eight, the sums of a processor without VNNI overflow, and its answers are others.
     types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "reduce_range": True}
-    quantize_static(path, path, Waveforms(), op_types_to_quantize=["Conv"], per_channel=True, **types)
+    quantize_static(backbone, path, Pictures(), op_types_to_quantize=["Conv"], per_channel=True, **types)
     return path
 
 
-def log_likelihood(logits: torch.Tensor, loss: str) -> torch.Tensor:
-    """The logarithms of `losses.probabilities`, of logits [batch, 10] and in their precision."""
-    return (F.logsigmoid(logits) if loss == "bce" else logits).log_softmax(dim=1)
+def _joined(frontend: onnx.GraphProto, backbone: onnx.ModelProto, answers: onnx.GraphProto) -> onnx.ModelProto:
+    middle = add_prefix_graph(backbone.graph, "backbone/", rename_inputs=False, rename_outputs=False)
+    parts = (frontend, middle, answers)
+    graph = helper.make_graph(
+        [node for part in parts for node in part.node],
+        "digits",
+        frontend.input,
+        [*answers.output, *frontend.output],
+        [value for part in parts for value in part.initializer],
+    )
+    for node in graph.node:
+        # Where in PyTorch's source, and in which folder of this machine, it came from.
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    return helper.make_model(
+        graph,
+        producer_name="spokendigits",
+        producer_version=__version__,
+        opset_imports=[helper.make_opsetid("", OPSET), *(opset for opset in backbone.opset_import if opset.domain)],
+        ir_version=IR,
+    )
 
 
 def parity(classifier: Classifier, model: OnnxClassifier, waveforms: np.ndarray) -> float:
@@ -178,7 +200,8 @@ def log_probabilities(network: Classifier | OnnxClassifier, waveforms: np.ndarra
     device = next(network.parameters()).device
     with torch.inference_mode():
         logits = torch.cat([network(torch.from_numpy(batch).to(device)) for batch in _batches(waveforms)]).double()
-        return log_likelihood(logits, network.recipe.loss).cpu().numpy()
+        logarithms = F.logsigmoid(logits) if network.recipe.loss == "bce" else logits
+        return logarithms.log_softmax(dim=1).cpu().numpy()
 
 
 def _batches(waveforms: np.ndarray) -> Iterator[np.ndarray]:
