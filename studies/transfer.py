@@ -36,7 +36,8 @@ SPEECH = Recipe.preset("speech").but(speakers=FAST.speakers, takes=FAST.takes)
 STARTS = {
     "random": FAST.but(weights="none"),
     "photographs": FAST,
-    "speech": SPEECH.but(freeze=False, learning_rate=0.0005),
+    # What was learned from speech is near already: small steps, and smaller ones while the last layer knows nothing.
+    "speech": SPEECH.but(freeze=False, learning_rate=0.0005, warmup_epochs=0.1),
     # Frozen layers keep the averages that batch norm took of photographs: pictures have to be scaled as those were.
     "photographs, frozen": FAST.but(freeze=True, normalization="clip", learning_rate=0.01),
     "speech, frozen": SPEECH,

@@ -173,6 +173,7 @@ def hub(server, tmp_path, monkeypatch, tree: Path) -> None:
     server.files[f"/api/{repository}"] = json.dumps(listed).encode()
     server.files[f"/{repository}/resolve/main/data/train.parquet"] = content
     monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
 
 def test_audiomnist_from_the_hub(tree, server, tmp_path, monkeypatch):
@@ -195,6 +196,7 @@ def test_audiomnist_from_the_hub_that_is_not_whole_or_cannot_be_had(tree, server
         assert not (home / "data" / "audiomnist").exists()
 
     monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     fetch("did not send gilkeyio/AudioMNIST.*another source")
     (tree / "data/03/9_03_1.wav").unlink()
     hub(server, tmp_path, monkeypatch, tree)
