@@ -18,6 +18,7 @@ from spokendigits.corpora.corpus import DIGITS
 from spokendigits.errors import CourseError, first_line
 from spokendigits.files import atomic_file, read_json, sha256, write_json
 from spokendigits.frontend import LogMel
+from spokendigits.lanes import MODEL, RUN
 from spokendigits.recipe import Recipe
 
 SUBSTITUTE = (
@@ -182,5 +183,7 @@ def _digest_file(path: Path) -> Path:
 def _check_digest(path: Path) -> None:
     if not path.is_file():
         raise CourseError(f"{path}: no such checkpoint. Train first.")
-    if _digest_file(path).is_file() and sha256(path) != read_json(_digest_file(path), "sha256")["sha256"]:
+    beside = [_digest_file(path), path.with_name(RUN)] if path.name == MODEL else [_digest_file(path)]
+    known = {read_json(file).get("sha256") for file in beside if file.is_file()} - {None}
+    if known and known != {sha256(path)}:
         raise CourseError(f"{path}: its SHA-256 is not the one written beside it: damaged or changed. Train it again.")

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from spokendigits.classifier import Classifier, create
 from spokendigits.errors import CourseError
+from spokendigits.files import write_json
 from spokendigits.recipe import Recipe
 
 SMALLEST = "test_resnet.r160_in1k"
@@ -51,10 +52,14 @@ def test_saved_and_loaded_it_answers_the_same(recipe, audio, tmp_path):
 
 def test_a_changed_byte_is_refused(recipe, tmp_path):
     path = tmp_path / "model.safetensors"
-    create(recipe).save(path)
+    digest = create(recipe).save(path)
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
+    with pytest.raises(CourseError, match="SHA-256"):
+        Classifier.load(path)
+    (tmp_path / "model.sha256.json").unlink()  # a run says it once more
+    write_json(tmp_path / "run.json", {"sha256": digest})
     with pytest.raises(CourseError, match="SHA-256"):
         Classifier.load(path)
 
