@@ -152,7 +152,7 @@ def remote(tmp_path, monkeypatch) -> Path:
 def wheel(name: str, folder: Path) -> None:
     """Puts an installed package back into a wheel in `folder`."""
     package = distribution(name)
-    tag = re.search(r"^Tag: (.+)$", package.read_text("WHEEL"), re.MULTILINE)[1]
+    tag = re.findall(r"^Tag: (.+)$", package.read_text("WHEEL"), re.MULTILINE)[-1]  # the first may be Python 2's
     path = folder / f"{name.replace('-', '_')}-{package.version}-{tag}.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         for one in package.files:

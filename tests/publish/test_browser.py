@@ -61,7 +61,7 @@ def test_no_page_has_a_serious_barrier_scrolls_sideways_or_is_heavy(opened, html
     # All that is folded is open now, and every player plays.
     assert folded >= 4 and page.query_selector_all("main details:not([open])") == []
     lengths = page.evaluate(LENGTHS)
-    assert all(0.1 < length < 3 for length in lengths), lengths
+    assert all(0.05 < length < 3 for length in lengths), lengths  # a vowel of notebook 2 is one window long
     if lengths:
         page.evaluate("document.querySelector('audio').muted = true")
         page.evaluate("document.querySelector('audio').play()")
