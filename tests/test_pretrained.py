@@ -137,3 +137,17 @@ def test_what_is_frozen_stays_and_the_last_layer_learns(backbone, tones, tmp_pat
         assert torch.equal(value, after.backbone.state_dict()[name]) != name.startswith(f"{last}."), name
     run = read_json(tmp_path / "run" / "run.json")
     assert run["backbone"] == backbone and run["weights"] == ("speech" if backbone == SPEECH else "imagenet")
+
+
+def test_level_and_scale_of_what_the_embedding_sees_are_the_published_ones(seven):
+    classifier = create(SPEECH_RECIPE).eval()
+    second = np.tile(seven, 4)[None, : SPEECH_RECIPE.samples] * np.float32(32768)
+    mel = session("melspectrogram.onnx")
+    loudest = mel.run(None, {"input": second})[0].max()
+    gain = np.float32(10 ** ((classifier.backbone.LOUDEST - loudest) / 20))
+    theirs = mel.run(None, {"input": gain * second})[0][:, 0, 2:78, :, None] / 10 + 2
+    expected = session("embedding_model.onnx").run(None, {"input_1": theirs})[0].ravel()
+    with torch.inference_mode():  # the window that begins at the same sound: silence lies before it
+        features = classifier.backbone.forward_features(classifier.frontend(torch.from_numpy(second / 32768)))
+    ours = features[0, :, 0, 6].numpy()
+    assert np.abs(ours - expected).mean() < 0.15 * np.abs(expected).mean()
