@@ -15,14 +15,19 @@ from spokendigits.plots import BLUE, GREY, ORANGE, SOUND, describe, figure, look
 
 def stages(classifier: Classifier, audio: torch.Tensor) -> dict[str, np.ndarray]:
     """What each stage of a backbone makes of one clip [samples]: float32 [channels, rows, columns], by the stage's name."""
-    model, seen = copy.deepcopy(classifier).cpu().eval(), {}
-    names = [info["module"] for info in model.backbone.feature_info]
-    for name in names:
-        keep = lambda _, __, out, name=name: seen.update({name: out[0].float().numpy()})  # noqa: E731
-        model.backbone.get_submodule(name).register_forward_hook(keep)
+    model, seen = _watched(classifier)
     with torch.inference_mode():
         model(audio[None])
-    return {name: seen[name] for name in names}
+    return {name: out[0].float().numpy() for name, out in seen.items()}
+
+
+def _watched(classifier: Classifier) -> tuple[Classifier, dict[str, torch.Tensor]]:
+    """A copy of a classifier, and what the stages of its backbone made of what it last read, by their names."""
+    model, seen = copy.deepcopy(classifier).cpu().eval(), {}
+    for info in model.backbone.feature_info:
+        keep = lambda _, __, out, name=info["module"]: seen.update({name: out})  # noqa: E731
+        model.backbone.get_submodule(info["module"]).register_forward_hook(keep)
+    return model, seen
 
 
 def receptive_fields(classifier: Classifier) -> pd.DataFrame:
@@ -31,12 +36,7 @@ def receptive_fields(classifier: Classifier) -> pd.DataFrame:
     Found by asking which pixels of a picture move the middle position: those whose gradient is not 0. What a stage sees may
     be larger than the picture; then it is the picture.
     """
-    recipe, model = classifier.recipe, copy.deepcopy(classifier).cpu().eval()
-    rows, seen = {}, {}
-    for info in model.backbone.feature_info:
-        name = info["module"]
-        keep = lambda _, __, out, name=name: seen.update({name: out})  # noqa: E731
-        model.backbone.get_submodule(name).register_forward_hook(keep)
+    recipe, rows, (model, seen) = classifier.recipe, {}, _watched(classifier)
     picture = torch.randn(1, 1, recipe.n_mels, recipe.frames, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode(False), torch.enable_grad():
         picture.requires_grad_()
