@@ -36,8 +36,9 @@ def people(folder: Path) -> dict:
         "source": asked.source,
         "licence": asked.licence,
     }
-    prose = {"accuracy_people": words.in_words(score(table))}
-    return {"table": table.to_dict("list"), "score": score(table), "made": made, "prose": prose}
+    scored = score(table)
+    prose = {"accuracy_people": words.in_words(scored)}
+    return {"table": table.to_dict("list"), "score": scored, "made": made, "prose": prose}
 
 
 def renew() -> None:

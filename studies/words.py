@@ -201,7 +201,6 @@ def seat(results: dict) -> dict[str, str]:
     }
 
 
-# The file of book/results, without its suffix, and what words it.
 def transfer(results: dict) -> dict[str, str]:
     """What a start is worth, and the way to people (`transfer`)."""
     starts, people = results["starts"], results["people"]
@@ -224,6 +223,7 @@ def transfer(results: dict) -> dict[str, str]:
     }
 
 
+# The file of book/results, without its suffix, and what words it.
 PROSE: dict[str, Callable[[dict], dict[str, str]]] = {
     "fsdd": fsdd,
     "synthetic": synthetic,
