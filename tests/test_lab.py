@@ -140,7 +140,9 @@ def page(lab):
 
 def test_notebook_1_runs_from_the_menu_and_plays_and_hides_what_it_should(page):
     cells = nbformat.read(SOURCE, 4).cells
-    solutions = [i for i, cell in enumerate(cells) if "solution" in cell.metadata.get("tags", [])]
+    solutions = [
+        i for i, cell in enumerate(cells) if cell.cell_type == "code" and "solution" in cell.metadata.get("tags", [])
+    ]
     before = page.evaluate(SEEN)
     assert len(solutions) >= 5 and not [i for i in solutions if before[i]["code"] or before[i]["output"]]
 
@@ -156,8 +158,9 @@ def test_notebook_1_runs_from_the_menu_and_plays_and_hides_what_it_should(page):
 
     seen = page.evaluate(SEEN)
     assert len(seen) == len(cells)
-    for cell, one in zip(cells, seen, strict=True):
-        if cell.cell_type == "code":
+    assert not [i for i in solutions if seen[i]["code"] or seen[i]["output"]], "answers before the learner tried"
+    for i, (cell, one) in enumerate(zip(cells, seen, strict=True)):
+        if cell.cell_type == "code" and i not in solutions:
             hidden = cell.metadata.get("jupyter", {})
             assert one["code"] != hidden.get("source_hidden", False), cell.source
             assert one["output"] or not cell.outputs or hidden, f"shows nothing: {cell.source}"
@@ -165,11 +168,11 @@ def test_notebook_1_runs_from_the_menu_and_plays_and_hides_what_it_should(page):
     lengths = page.evaluate(LENGTHS)
     assert len(lengths) >= 16 and all(0.1 < length < 3 for length in lengths), lengths
 
-    # A solution opens with a click on the three dots, beside which nothing is given away.
-    placeholder = page.locator(f".jp-Cell >> nth={solutions[0]} >> .jp-InputPlaceholder")
-    assert "Try it yourself first" in placeholder.inner_html()
-    placeholder.click()
-    assert page.evaluate(SEEN)[solutions[0]]["code"]
+    # A solution opens with a click below its heading.
+    last = solutions[-1]
+    page.locator(f".jp-Cell >> nth={last - 1} >> .jp-showHiddenCellsButton").click()
+    opened = page.evaluate(SEEN)
+    assert opened[last]["code"] and opened[last]["output"] and not opened[solutions[0]]["code"]
 
 
 def test_a_link_leads_from_a_notebook_to_a_term_of_the_glossary(page):

@@ -109,9 +109,9 @@ class TestEach:
         assert len(core) == 2 and f"{sum(core)} more for the exercises." in cells[0].source
         assert f"the others take another {sum(minutes) - sum(core)}." in cells[0].source
         assert [cells[i + 1] for i in exercises] == tagged(NOTEBOOKS[name], "exercise")
-        assert [cells[i + 2] for i in exercises] == tagged(NOTEBOOKS[name], "solution")
+        assert [cells[i + n] for i in exercises for n in (2, 3)] == tagged(NOTEBOOKS[name], "solution")
         for i in exercises:
-            answer, solution = cells[i + 1], cells[i + 2]
+            answer, heading, solution = cells[i + 1 : i + 4]
             # `# your answer`, the variables, and the check of them, whose value the page does not show. nbval shows it: it
             # runs cells without a history, and there IPython does not see the semicolon.
             assert "nbval-ignore-output" in answer.metadata["tags"]
@@ -121,19 +121,21 @@ class TestEach:
             assert names and all(isinstance(one, ast.Assign) and one.value.value is None for one in asked)
             assert inspect.isfunction(getattr(checks, check.value.func.attr)) and check.value.func.value.id == "checks"
             assert [one.id for one in check.value.args[: len(names)]] == names
-            assert "hide-cell" in solution.metadata["tags"] and solution.metadata["jupyter"]["source_hidden"]
+            # JupyterLab unfolds the output of a cell that runs, but nothing below a heading that is folded.
+            assert heading.source == "### A solution. Try it yourself first."
+            assert heading.metadata["jp-MarkdownHeadingCollapsed"] and "remove-cell" in heading.metadata["tags"]
+            assert "hide-cell" in solution.metadata["tags"]
             tree = ast.parse(solution.source)
             held = [ast.unparse(one.test) for one in ast.walk(tree) if isinstance(one, ast.Assert)]
             held += [ast.unparse(one.args[0]) for one in ast.walk(tree) if is_expected(one)]
             assert ast.unparse(check.value) in held, "the solution is not checked as an answer is"
-            # JupyterLab shows the first line of a folded cell.
-            assert solution.source.startswith("# A solution. Try it yourself first.\n")
             given = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
             assert set(names) <= given
 
     def test_code_that_the_book_folds_is_folded_in_jupyterlab_too(self, name):
         for cell in code(NOTEBOOKS[name]):
-            folded = {"hide-cell", "hide-input", "remove-cell"} & set(cell.metadata.get("tags", []))
+            tags = set(cell.metadata.get("tags", []))
+            folded = {"hide-cell", "hide-input", "remove-cell"} & tags and "solution" not in tags
             assert bool(folded) == cell.metadata.get("jupyter", {}).get("source_hidden", False), cell.source
 
     def test_no_cell_is_longer_than_a_screen(self, name):

@@ -41,7 +41,7 @@ def copy(path: Path) -> nbformat.NotebookNode:
     notebook = read(path)
     unsolved = ""
     for cell in [*notebook.cells, nbformat.v4.new_markdown_cell("## The end")]:
-        if "solution" in cell.metadata.get("tags", []):
+        if cell.cell_type == "code" and "solution" in cell.metadata.get("tags", []):
             unsolved = ""
         elif cell.cell_type == "markdown" and cell.source.startswith("## "):
             if unsolved:
