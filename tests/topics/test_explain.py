@@ -182,6 +182,13 @@ class TestSanity:
         assert all(torch.equal(value, states[-1][name]) for name, value in last.items())
         assert all(torch.equal(value, own[name]) for name, value in classifier.backbone.state_dict().items())
 
+    def test_parts_of_one_shape_get_weights_of_their_own(self, recipe):
+        """Drawn from one seed, parts alike would be copies of each other, and "random" maps alike for that reason."""
+        twins = Classifier(recipe, nn.Sequential(nn.Linear(60, 60), nn.Linear(60, 60)))
+        drawn = [explain.randomised(twins, seed).backbone[part].weight for seed in (0, 1) for part in (0, 1)]
+        alike = torch.corrcoef(torch.stack([weights.detach().flatten() for weights in drawn]))
+        assert (alike - torch.eye(4)).abs().max() < 0.1
+
 
 class TestEmbeddings:
     def test_are_the_features_before_the_last_layer_in_the_order_asked_for(self, trained):
