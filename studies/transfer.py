@@ -23,7 +23,7 @@ from spokendigits.frontend import LogMel
 from spokendigits.pretrained import PHOTOGRAPHS
 from spokendigits.recipe import Recipe
 from spokendigits.runs import read_table
-from spokendigits.splits import Split, split
+from spokendigits.splits import Split, check_speakers, split
 from spokendigits.topics.explain import embeddings
 from spokendigits.topics.heads import fit_head
 from studies import results
@@ -66,6 +66,7 @@ class Starts(Trainings):
     def rows(self, recipe: Recipe, clips: int, seed: int) -> Split:
         """The recipe's split by speakers, with so many of its clips to train on, in an order of their own."""
         parts = split(self.corpus, recipe.split, recipe.folds, recipe.fold)
+        check_speakers(parts, self.corpus)
         return replace(parts, train=np.random.default_rng(seed).permutation(parts.train)[:clips])
 
     def run(self, name: str, recipe: Recipe, parts: Split, steps: int) -> pd.DataFrame:
@@ -175,11 +176,13 @@ class Heard:
         for fold, held_out in enumerate(people.speakers):
             others = [name for name in people.speakers if name != held_out]
             heard = np.isin(speaker, np.roll(others, -fold)[:number])
+            asked = np.flatnonzero(people.table["speaker"] == held_out)
+            check_speakers(Split(np.flatnonzero(heard[: len(people)]), asked, asked[:0]), people)
             parts = [(embedded[heard], digit[heard], np.full(heard.sum(), OWN))]
             parts += [(*self.voices, np.ones(len(self.voices[1])))] if voices else []
             known, said, weight = map(np.concatenate, zip(*parts, strict=True))
             classifier = fit_head(self.classifier, known, said, STRENGTH, weight)
-            tables.append(self.read(classifier, people, np.flatnonzero(people.table["speaker"] == held_out)))
+            tables.append(self.read(classifier, people, asked))
         return pd.concat(tables, ignore_index=True)
 
 
