@@ -7,7 +7,6 @@ from itertools import cycle
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -127,6 +126,8 @@ def mel_pictures(pictures: np.ndarray, titles: Sequence[str], *recipes: Recipe) 
 
 def confusion(counts: pd.DataFrame) -> Figure:
     """The confusion matrix, from `evaluation.confusions`."""
+    import seaborn as sns  # here: every chapter draws, and few of them this
+
     fig, ax = figure(6, 4.8)
     sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", square=True, linewidths=0.5, cbar_kws={"label": "clips"})
     ax.set(xlabel="predicted digit", ylabel="digit that was said")

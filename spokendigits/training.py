@@ -62,18 +62,17 @@ def batches(rows: np.ndarray, recipe: Recipe, epoch: int) -> list[np.ndarray]:
 class Learner:
     """A classifier that learns, with its optimizer: `step` is one batch. Alone, or one of several processes."""
 
-    def __init__(self, recipe: Recipe, accelerator: Accelerator, at_once: int, teacher: Classifier | None):
-        self.recipe, self.accelerator, self.at_once = recipe, accelerator, at_once
-        device = accelerator.device
-        self.classifier = create(recipe).to(device)
+    def __init__(self, classifier: Classifier, accelerator: Accelerator, at_once: int, teacher: Classifier | None):
+        self.accelerator, self.at_once, device = accelerator, at_once, accelerator.device
+        self.classifier, self.recipe = classifier.to(device), classifier.recipe
         self.classifier.backbone.to(memory_format=torch.channels_last)  # the layout that convolutions are fastest in
-        if recipe.freeze:
+        if self.recipe.freeze:
             self.classifier.backbone.requires_grad_(False).get_classifier().requires_grad_(True)
         learns = [weight for weight in self.classifier.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            learns, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+            learns, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay, fused=True
         )
-        self.teacher = None if teacher is None else distillation.ready(teacher, recipe, device)
+        self.teacher = None if teacher is None else distillation.ready(teacher, self.recipe, device)
         # Accelerate puts half precision, and the exchange of gradients between processes, around what it is given:
         # wrapped, the classifier itself still predicts in float32.
         model = nn.Sequential(self.classifier.backbone)
@@ -143,12 +142,11 @@ def train(
     AcceleratorState._reset_state()  # it is shared by a whole process, and would refuse a second run's other precision
     # The recipe alone says how gradients are added up, not `accelerate config`; nor is anything compiled.
     options = {"log_with": list(trackers) or None, "project_dir": folder, "dynamo_backend": "no"}
-    plain = GradientAccumulationPlugin(num_steps=1)
-    accelerator = Accelerator(
-        mixed_precision=precision(recipe, here.device), gradient_accumulation_plugin=plain, **options
-    )
+    options["gradient_accumulation_plugin"] = GradientAccumulationPlugin(num_steps=1)
+    classifier = create(recipe)
+    accelerator = Accelerator(mixed_precision=precision(classifier.recipe, here.device), **options)
     try:
-        learner = Learner(recipe, accelerator, at_once, teacher)
+        learner = Learner(classifier, accelerator, at_once, teacher)
         with runs.claimed(folder, recipe, corpus, clips, split, teacher) if here.is_main_process else nullcontext():
             _loop(learner, corpus, clips, split, folder, progress)
     except RuntimeError as error:

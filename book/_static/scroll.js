@@ -1,4 +1,5 @@
 // What scrolls in a box of its own must be reachable with the keyboard: Tab goes there, the arrow keys move it.
+// What is wider than its box says so (course.css).
 (() => {
   const boxes = "main pre, main .output, main .cell_output, main .cell_output figure, main .pst-scrollable-table-container, main .highlight";
   const mark = () => {
@@ -6,6 +7,7 @@
       const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
       if (scrolls && /auto|scroll/.test(getComputedStyle(box).overflow)) box.tabIndex = 0;
       else box.removeAttribute("tabindex");
+      box.classList.toggle("wide", scrolls && box.scrollWidth > box.clientWidth + 12);
     }
   };
   addEventListener("load", mark);
