@@ -30,7 +30,7 @@ from spokendigits.training import learning_rate, train, train_or_load
 
 
 def test_half_precision_is_for_networks_that_it_makes_faster(recipe, monkeypatch):
-    """On a CPU depthwise convolutions take twice as long in it; of resnet50's stand-in nothing is lost."""
+    """On a CPU some convolutions take twice as long in it; of resnet50's stand-in nothing is lost."""
     monkeypatch.setattr(devices, "has_bf16", lambda device: True)
     found = [devices.precision(recipe.but(backbone=name), torch.device("cpu")) for name in ("resnet50", PHOTOGRAPHS)]
     assert found == ["bf16", "no"]

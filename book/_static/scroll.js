@@ -7,11 +7,12 @@
       const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
       if (scrolls && /auto|scroll/.test(getComputedStyle(box).overflow)) box.tabIndex = 0;
       else box.removeAttribute("tabindex");
-      box.classList.toggle("wide", scrolls && box.scrollWidth > box.clientWidth + 12);
+      box.classList.toggle("wide", scrolls && box.scrollWidth > box.clientWidth + 8);
     }
   };
   addEventListener("load", mark);
   addEventListener("resize", mark);
+  new MutationObserver(mark).observe(document.documentElement, { attributeFilter: ["data-theme"] }); // dark cards are wider
   // What is folded away has no width before it is opened.
   addEventListener("toggle", mark, true);
 })();

@@ -24,6 +24,11 @@ THIN = """() => [...document.querySelectorAll("main *")]
 CUT = """() => [...document.querySelectorAll("main pre")].filter(one => one.scrollWidth > one.clientWidth)
     .map(one => one.innerText.split("\\n").sort((a, b) => b.length - a.length)[0])"""
 
+# Figures and tables that go on to the right of their box, and do not say so.
+UNSAID = """() => [...document.querySelectorAll("main :is(figure, .cell_output, .output, .pst-scrollable-table-container)")]
+    .filter(one => one.scrollWidth > one.clientWidth + 24 && /auto|scroll/.test(getComputedStyle(one).overflowX))
+    .filter(one => !getComputedStyle(one, "::before").content.includes("right")).map(one => one.outerHTML.slice(0, 80))"""
+
 
 def open_all(page) -> int:
     """Opens everything that is folded away in the page's text, with the mouse; returns how many there were."""
@@ -53,6 +58,7 @@ def test_no_page_has_a_serious_barrier_scrolls_sideways_or_is_heavy(opened, html
         page.wait_for_timeout(300)  # colours fade in
         found |= {(scheme, size["width"], *barrier) for barrier in barriers(page)}
         assert sideways(page) <= 0, (scheme, size)
+        assert page.evaluate(UNSAID) == [], (scheme, size)
     assert found == set()
     if name not in NOTEBOOKS:
         return
