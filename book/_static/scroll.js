@@ -10,9 +10,8 @@
       box.classList.toggle("wide", scrolls && box.scrollWidth > box.clientWidth + 8);
     }
   };
-  addEventListener("load", mark);
-  addEventListener("resize", mark);
-  new MutationObserver(mark).observe(document.documentElement, { attributeFilter: ["data-theme"] }); // dark cards are wider
+  // After the sidebars have moved, too, which a resized window has not waited for.
+  addEventListener("load", () => new ResizeObserver(mark).observe(document.querySelector("main article") ?? document.body));
   // What is folded away has no width before it is opened.
   addEventListener("toggle", mark, true);
 })();
