@@ -35,7 +35,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     # data
-    corpus: str = "audiomnist"  # synthetic, voices, fsdd, audiomnist, or a folder
+    corpus: str = "audiomnist"  # synthetic, voices, fsdd, audiomnist, speech_commands, or a folder
     speakers: Count | None = None  # how many of them; None: all there are
     takes: Count | None = None  # takes of each digit by each speaker; None: all there are
     # audio

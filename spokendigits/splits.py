@@ -31,10 +31,9 @@ class Split:
     test: np.ndarray
 
     def shared_speakers(self, corpus: Corpus) -> list[str]:
-        """Speakers that are heard in training and again in validation or test."""
-        speaker = corpus.table["speaker"]
-        held_out = np.concatenate([self.validation, self.test])
-        return sorted(set(speaker.iloc[self.train]) & set(speaker.iloc[held_out]))
+        """Speakers that are heard in more than one of the three."""
+        train, held, test = (set(corpus.table["speaker"].iloc[rows]) for rows in vars(self).values())
+        return sorted(train & held | train & test | held & test)
 
 
 def split(corpus: Corpus, how: str = "random", folds: int = 5, fold: int = 4, seed: int = 0) -> Split:
@@ -43,8 +42,8 @@ def split(corpus: Corpus, how: str = "random", folds: int = 5, fold: int = 4, se
     how: "random" draws folds by clip, each with its share of every digit if there are enough: the same voices are on both sides.
     "speaker" draws folds by speaker: no voice is on both sides. "one_speaker" holds out a single one: `fold` counts the
     corpus's speakers, whatever `folds` says. "published" takes the corpus's own: AudioMNIST's five speaker-disjoint folds
-    with a test part, for its own 60 speakers or the 60 synthetic ones of the same numbers, and FSDD's takes 0-4 (speakers
-    shared). `fold` is the one held out.
+    with a test part, for its own 60 speakers or the 60 synthetic ones of the same numbers, FSDD's takes 0-4 (speakers
+    shared), and Speech Commands' lists. `fold` is the one held out. What is no digit (-1) trains, or is in no part.
     Raises CourseError when the corpus cannot be split so, or speakers to be held apart are on both sides.
     """
     if how == "one_speaker":
@@ -52,13 +51,13 @@ def split(corpus: Corpus, how: str = "random", folds: int = 5, fold: int = 4, se
     elif not 0 <= fold < folds:
         raise CourseError(f"split: fold {fold} of {folds} folds; folds count from 0.")
     elif how == "random":
-        return _held_out(np.arange(len(corpus)), _random_fold(corpus, folds, fold, seed))
+        return _held_out(corpus, _random_fold(corpus, folds, fold, seed))
     elif how == "speaker":
-        parts = _held_out(np.arange(len(corpus)), _speaker_fold(corpus, folds, fold, seed))
+        parts = _held_out(corpus, _speaker_fold(corpus, folds, fold, seed))
+    elif (how, corpus.name) == ("published", "fsdd"):
+        return _held_out(corpus, np.flatnonzero(corpus.table["take"].isin(FSDD_TEST_TAKES)))
     elif how == "published":
         parts = _published(corpus, fold)
-        if corpus.name == "fsdd":
-            return parts
     else:
         raise CourseError(f"split: unknown kind {how!r}; known: {', '.join(SPLITS)}.")
     check_speakers(parts, corpus)
@@ -66,7 +65,7 @@ def split(corpus: Corpus, how: str = "random", folds: int = 5, fold: int = 4, se
 
 
 def check_speakers(split: Split, corpus: Corpus) -> None:
-    """Raises CourseError that names the speakers who are heard in training and again in validation or test."""
+    """Raises CourseError that names the speakers who are heard in more than one part."""
     if shared := split.shared_speakers(corpus):
         raise CourseError(
             f"split: speakers should be held apart, but {', '.join(shared)} are on both sides. Move each of them to one side."
@@ -86,18 +85,18 @@ def subset(split: Split, corpus: Corpus, speakers: int | None = None, takes: int
     for wanted, there, what in ((speakers, len(names), "speakers"), (takes, int(number.max()), "takes of a digit")):
         if wanted is not None and not 1 <= wanted <= there:
             raise CourseError(f"subset: {wanted} {what} asked for; training has {there}.")
-    kept = table["speaker"].isin(names[:speakers])
-    if takes is not None:
-        kept &= number <= takes
+    kept = table["speaker"].isin(names[:speakers]) & (number <= (takes or np.inf))
     return Split(split.train[kept.to_numpy()], split.validation, split.test)
 
 
-def _held_out(rows: np.ndarray, validation: np.ndarray) -> Split:
-    return Split(np.setdiff1d(rows, validation), validation, rows[:0])
+def _held_out(corpus: Corpus, rows: np.ndarray) -> Split:
+    digits = rows[corpus.table["digit"].to_numpy()[rows] >= 0]
+    return Split(np.setdiff1d(np.arange(len(corpus)), rows), digits, rows[:0])
 
 
 def _random_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarray:
-    digit = corpus.table["digit"].to_numpy()
+    rows = np.flatnonzero(corpus.table["digit"] >= 0)
+    digit = corpus.table["digit"].to_numpy()[rows]
     if len(digit) < folds:
         raise CourseError(
             f"split: {len(digit)} clips are too few for {folds} folds. Record more, or ask for fewer folds."
@@ -107,11 +106,11 @@ def _random_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarray
     # A digit with fewer clips than folds cannot have its share in each.
     kind = StratifiedKFold if np.unique(digit, return_counts=True)[1].min() >= folds else KFold
     parts = kind(folds, shuffle=True, random_state=seed).split(digit, digit)
-    return np.sort(list(parts)[fold][1])
+    return rows[np.sort(list(parts)[fold][1])]
 
 
 def _speaker_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarray:
-    speakers = np.array(corpus.speakers)
+    speakers = np.array(corpus.part(kinds=["digit"]).speakers)
     if len(speakers) < folds:
         raise CourseError(
             f"split: {len(speakers)} speaker(s) cannot be held apart in {folds} folds. Ask for fewer folds, or use the random split."
@@ -121,17 +120,21 @@ def _speaker_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarra
 
 
 def _one_speaker(corpus: Corpus, fold: int) -> Split:
-    speakers = corpus.speakers
+    speakers = corpus.part(kinds=["digit"]).speakers
     if len(speakers) < 2:
         raise CourseError("split: one speaker cannot be held apart from others. Record more, or use the random split.")
     if not 0 <= fold < len(speakers):
         raise CourseError(f"split: speaker {fold} of {len(speakers)} speakers; they count from 0 ({speakers[0]}).")
-    return _held_out(np.arange(len(corpus)), np.flatnonzero(corpus.table["speaker"] == speakers[fold]))
+    return _held_out(corpus, np.flatnonzero(corpus.table["speaker"] == speakers[fold]))
 
 
 def _published(corpus: Corpus, fold: int) -> Split:
-    if corpus.name == "fsdd":
-        return _held_out(np.arange(len(corpus)), np.flatnonzero(corpus.table["take"].isin(FSDD_TEST_TAKES)))
+    if corpus.name == "speech_commands":
+        parts = _held_out(corpus, np.flatnonzero(corpus.table["part"] != "train"))
+        tests = (corpus.table["part"] == "test").to_numpy()[parts.validation]
+        if tests.all():
+            raise CourseError("split: no validation speaker is here. Take more speakers, or the split 'speaker'.")
+        return Split(parts.train, parts.validation[~tests], parts.validation[tests])
     if corpus.name not in NUMBERED:
         raise CourseError(f"split: no published folds for {corpus.name}; use 'random' or 'speaker'.")
     if fold > 4:
@@ -140,8 +143,5 @@ def _published(corpus: Corpus, fold: int) -> Split:
     speaker = corpus.table["speaker"].str.extract(NUMBERED[corpus.name], expand=False).astype(int)
     if set(speaker) != set(range(1, 61)):
         raise CourseError(f"split: the published folds need all 60 speakers, and {speaker.nunique()} are here.")
-
-    def part(*groups: str) -> np.ndarray:
-        return np.flatnonzero(speaker.isin([number for group in groups for number in AUDIOMNIST_GROUPS[group]]))
-
-    return Split(part(*order[:3]), part(order[3]), part(order[4]))
+    *train, validation, test = (np.flatnonzero(speaker.isin(AUDIOMNIST_GROUPS[group])) for group in order)
+    return Split(np.sort(np.concatenate(train)), validation, test)

@@ -1,6 +1,5 @@
 """What a start is worth: random weights, photographs, speech. On new synthetic voices, and on people none of whose digits was heard."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from spokendigits.clips import make_clips
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.devices import device_name, processes
 from spokendigits.evaluation import difference, predict
-from spokendigits.files import runs_folder
+from spokendigits.files import find_data, runs_folder
 from spokendigits.frontend import LogMel
 from spokendigits.pretrained import PHOTOGRAPHS
 from spokendigits.recipe import Recipe
@@ -57,7 +56,6 @@ LADDER = {
 VOICES, VIEWS, STRENGTH = 3_200, 3, 0.0005
 FEW = (1, 2, 5)  # people in training when another is read
 OWN = 2.0  # how much each of their clips counts beside a voice's
-WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
 class Starts(Trainings):
@@ -186,13 +184,15 @@ class Heard:
         return pd.concat(tables, ignore_index=True)
 
 
-def people(folder: Path, progress: bool, strangers: Path | None) -> dict:
+def people(folder: Path, progress: bool) -> dict:
     """From twenty synthetic voices to people, one change a row, at equal work; then with some people's own digits.
 
-    strangers: a folder of Speech Commands (or a part of it), read as well.
+    The digits of Speech Commands, or of a part of it, are read as well if they are on this machine.
     """
     heard_by = corpora.load("fsdd", progress=progress)
-    tests = {"fsdd": heard_by} | ({"speech_commands": speech_commands(strangers)} if strangers else {})
+    tests = {"fsdd": heard_by}
+    if find_data("speech_commands"):
+        tests["speech_commands"] = corpora.load("speech_commands", progress=progress)
     out: dict = {"ladder": {name: {} for name in tests}, "few": {}, "sources": {}}
     for step, recipe in LADDER.items():
         corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes, progress=progress)
@@ -225,28 +225,10 @@ def _summed(test: str, tables: list[pd.DataFrame]) -> dict:
     return {name: value for name, value in score_of_seeds(tables).items() if test == "fsdd" or name != "speakers"}
 
 
-def speech_commands(folder: Path) -> Corpus:
-    """The digits of Speech Commands, or of a part of it: a folder a word, the speaker in the file's name."""
-    rows = [
-        (path.relative_to(folder).as_posix(), digit, path.stem.partition("_")[0], int(path.stem.rpartition("_")[2]))
-        for digit, word in enumerate(WORDS)
-        for path in sorted((folder / word).glob("*_nohash_*.wav"))
-    ]
-    return Corpus(
-        name="speech_commands",
-        root=folder,
-        table=pd.DataFrame(rows, columns=["path", "digit", "speaker", "take"]),
-        title="Speech Commands",
-        licence="CC BY 4.0",
-        source="Speech Commands (Warden, arXiv 1804.03209), digits of a part",
-    )
-
-
 def main() -> None:
-    """Makes `book/results/transfer.json` (`make transfer`). SPEECH_COMMANDS names a folder of that corpus, if there is one."""
-    strangers = os.environ.get("SPEECH_COMMANDS")
+    """Makes `book/results/transfer.json` (`make transfer`)."""
     folder = runs_folder() / "transfer"
-    found = {"starts": starts(folder, True), "people": people(folder, True, Path(strangers) if strangers else None)}
+    found = {"starts": starts(folder, True), "people": people(folder, True)}
     made = {
         "seeds": SEEDS,
         "recipe": FAST.to_dict(),

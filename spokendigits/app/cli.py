@@ -79,14 +79,18 @@ def train(options) -> int:
         print(f"not used: {name}: {value}")
     # The first process of each host makes what is missing; the others find it there.
     with world.local_main_process_first():
-        corpus = corpora.load(recipe.corpus, speakers=recipe.speakers, takes=recipe.takes, progress=first)
+        # Ten yes-or-no answers can all be no: then a training learns from other words, too.
+        kinds = ("digit", "word") if recipe.loss == "bce" else ("digit",)
+        part = {"speakers": recipe.speakers, "takes": recipe.takes, "kinds": kinds}
+        corpus = corpora.load(recipe.corpus, **part, progress=first)
         clips = make_clips(corpus, recipe, progress=first)
     for note in corpus.notes if first and corpus.name == "folder" else ():
         print(f"note: {note}", file=sys.stderr)
     if first:
         advise(recipe, corpus, clips.lengths / recipe.sample_rate)
     how = {"trackers": options.tracker, "find_batch_size": options.find_batch_size}
-    own = {"one_speaker": len(corpus.speakers), "published": 1 if corpus.name == "fsdd" else len(AUDIOMNIST_GROUPS)}
+    own = {"one_speaker": len(corpus.part(kinds=["digit"]).speakers), "published": len(AUDIOMNIST_GROUPS)}
+    own |= {"published": 1} if corpus.name in ("fsdd", "speech_commands") else {}
     for fold in range(own.get(recipe.split, recipe.folds)) if options.all_folds else [recipe.fold]:
         folder = runs_folder() / (f"{options.name}-{fold}" if options.all_folds else options.name)
         held_out = recipe.but(fold=fold, folds=max(recipe.folds, fold + 1))
@@ -108,7 +112,7 @@ def announce(recipe) -> None:
 
     clips = (recipe.speakers or 60) * (recipe.takes or 50) * 10  # of a corpus that is not here yet
     if root := find_data(recipe.corpus) if recipe.corpus in corpora.NAMES else recipe.corpus:
-        corpus = corpora.read(recipe.corpus, root).part(recipe.speakers, recipe.takes)
+        corpus = corpora.read(recipe.corpus, root).part(recipe.speakers, recipe.takes, ["digit"])
         clips = len(corpus)
         with contextlib.suppress(RuntimeError, OSError):  # notebook 1 says which files cannot be read
             some = range(0, clips, max(1, clips // 500))

@@ -125,7 +125,7 @@ def calibration_clips(recipe: Recipe, corpus: str | None = None) -> np.ndarray:
         clips = corpora.read(name, root)
         rows = np.arange(len(clips))
         if name == recipe.corpus:
-            clips = clips.part(recipe.speakers, recipe.takes)
+            clips = clips.part(recipe.speakers, recipe.takes, ["digit"])
             rows = split(clips, recipe.split, recipe.folds, recipe.fold, recipe.seed).train
         rows = rows[clips.table["digit"].to_numpy()[rows] >= 0]
         drawn = np.sort(np.random.default_rng(0).permutation(rows)[:CALIBRATION])

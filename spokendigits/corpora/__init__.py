@@ -1,13 +1,14 @@
 """Corpora: fetch one, read it, get the same table whatever it is. Notebook 1 loads the first.
 
-`synthetic` is spoken by a program on this machine, `voices` by all that are found there; `fsdd` and `audiomnist` are
-recordings of people; a folder or CSV of anybody's own recordings works too. `others` holds no digits: it is fetched and
-read by name, but no run can learn from it alone.
+`synthetic` is spoken by a program on this machine, `voices` by all that are found there; `fsdd`, `audiomnist` and
+`speech_commands` are recordings of people; a folder or CSV of anybody's own recordings works too. `others` holds no digits:
+it is fetched and read by name, but no run can learn from it alone.
 """
 
 import hashlib
 import importlib
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +22,7 @@ from spokendigits.files import data_folder, shared_folder
 
 __all__ = ["MADE", "NAMES", "Corpus", "audit", "check_name", "fetch", "load", "part_of", "read", "verify"]
 
-NAMES = ("synthetic", "voices", "fsdd", "audiomnist")
+NAMES = ("synthetic", "voices", "fsdd", "audiomnist", "speech_commands")
 MADE = ("synthetic", "voices", "others")  # by programs on this machine
 FEW, SPEAKERS = 3_600, 20  # clips that can be learned from in minutes, and of how many speakers
 
@@ -31,7 +32,7 @@ def fetch(
 ) -> Path:
     """Makes or downloads a corpus, verifies it, and returns its folder: `root`, by default in the course's data folder.
 
-    source: for `fsdd` a local folder or zip, for `audiomnist` that or "github", "h2o" or "huggingface".
+    source: a local folder or archive, for `audiomnist` also "github", "h2o" or "huggingface".
     options: for `synthetic` takes, seed and processes. A whole corpus that is there already is kept.
     Two that fetch the same one take turns. Raises CourseError when it cannot be had; what was at `root` is then still there.
     """
@@ -78,6 +79,7 @@ def load(
     source: Path | str | None = None,
     speakers: int | None = None,
     takes: int | None = None,
+    kinds: Collection[str] = ("digit",),
     seed: int = 0,
     processes: int | None = None,
     progress: bool = True,
@@ -89,6 +91,7 @@ def load(
     one, the first of these: SPOKENDIGITS_DATA/<name>, the course's data folder, `fetch`.
     speakers: how many speakers to keep (default all).
     takes: how many takes of each digit and speaker to make (synthetic, default 50) or keep (recordings, default all).
+    kinds: what to keep of `speech_commands`, which also holds what is no digit: see its `read`.
     seed, processes: for making synthetic speech.
     Raises CourseError for an unknown name, a corpus that is not whole, or no way to get one.
     """
@@ -96,23 +99,23 @@ def load(
         raise CourseError(f"takes={takes}: at least one take of each digit and speaker is needed.")
     check_name(name)
     if name not in NAMES:
-        return read(name, name).part(speakers, takes)
+        return read(name, name).part(speakers, takes, kinds)
     options = {"seed": seed} if name in MADE else {}
     if name == "synthetic":
         options |= {"processes": processes, "takes": takes or _module(name).TAKES}
     root = _find(name, source, progress, options)
     if name == "fsdd":
         _module(name).check(root)
-    return read(name, root).part(speakers, takes)
+    return read(name, root).part(speakers, takes, kinds)
 
 
 def part_of(name: str, small: bool) -> dict[str, int | None]:
     """How many `speakers` of a corpus and how many `takes` of each digit to load: all (None), or about FEW clips' worth.
 
-    Fetches nothing: what is not there yet counts as small, but for the many voices.
+    Fetches nothing: what is not there yet counts as small, but for those of many speakers.
     """
     part = {"speakers": None, "takes": None}
-    if small and name == "voices":
+    if small and name in ("voices", "speech_commands"):
         part["speakers"] = FEW // (2 * DIGITS)  # two takes of each digit by most
     elif small and name not in NAMES and Path(name).exists() and len(corpus := load(name)) > FEW:
         speakers = min(SPEAKERS, len(corpus.speakers))

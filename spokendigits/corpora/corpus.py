@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -57,11 +57,19 @@ class Corpus:
         """Speaker names, sorted."""
         return sorted(self.table["speaker"].unique())
 
-    def part(self, speakers: int | None = None, takes: int | None = None) -> "Corpus":
-        """The same corpus with only the first `speakers`, and the first `takes` of each digit (None: all)."""
+    def part(
+        self, speakers: int | None = None, takes: int | None = None, kinds: Collection[str] | None = None
+    ) -> "Corpus":
+        """The same corpus with only the first `speakers` of digits, and the first `takes` of each digit (None: all).
+
+        kinds: what to keep of a corpus that has the column `kind`.
+        """
         table = self.table
+        if kinds is not None and "kind" in table:
+            table = table[table["kind"].isin(kinds)]
         if speakers is not None:
-            table = table[table["speaker"].isin(self.speakers[:speakers])]
+            names = sorted(table["speaker"][table["digit"] >= 0].unique())
+            table = table[table["speaker"].isin(names[:speakers])]
         if takes is not None:
             table = table[table.groupby(["speaker", "digit"])["take"].rank(method="first") <= takes]
         return self if len(table) == len(self.table) else replace(self, table=table)

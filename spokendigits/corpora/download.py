@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from spokendigits.corpora.storage import STAMP, check_replaceable, disk_errors, read_facts, through_proxies
 from spokendigits.errors import CourseError
-from spokendigits.files import atomic_folder, check_room, half_made, write_json
+from spokendigits.files import atomic_folder, check_room, half_made, sha256, write_json
 
 ATTEMPTS = 4  # in a row without one byte of progress
 PAUSE = 1.0  # seconds before the second attempt; grows with each one
@@ -37,13 +37,16 @@ class _Cut(requests.RequestException):
     """A transfer that ended early; worth another attempt."""
 
 
-def download(urls: Sequence[str], folder: Path, filename: str, progress: bool = True) -> Path:
+def download(
+    urls: Sequence[str], folder: Path, filename: str, progress: bool = True, digest: str | None = None
+) -> Path:
     """Downloads one file to `folder/filename` and returns that path; a file that is there already is kept.
 
     `urls` are tried in order. A broken transfer goes on where it stopped, also after Ctrl-C or in a new session: what
-    has arrived waits in `filename.part`. GitHub makes its archives anew on demand, and their bytes are not stable: so no
-    digest is compared, TLS vouches for the file, and the caller verifies what is inside.
-    Raises Unavailable (a CourseError) that says how to fetch the file by hand, CourseError if the disk is full.
+    has arrived waits in `filename.part`. `digest`: the SHA-256 of the whole file. GitHub makes its archives anew on demand,
+    and their bytes are not stable: of them there is none, TLS vouches for the file, and the caller verifies what is inside.
+    Raises Unavailable (a CourseError) that says how to fetch the file by hand, BadArchive if it is another and removes it,
+    CourseError if the disk is full.
     """
     # pooch advises at length to pin the hash; that advice is for its caller, not for the reader.
     pooch.get_logger().setLevel("WARNING")
@@ -52,7 +55,11 @@ def download(urls: Sequence[str], folder: Path, filename: str, progress: bool = 
         for url in urls:
             try:
                 resuming = _Resuming(folder, filename, progress)
-                return Path(pooch.retrieve(url, None, filename, folder, downloader=resuming))
+                path = Path(pooch.retrieve(url, None, filename, folder, downloader=resuming))
+                if digest and (found := sha256(path)) != digest:
+                    path.unlink()
+                    raise BadArchive(f"{path}: removed, for its SHA-256 is {found}, not {digest}. Download it again.")
+                return path
             except requests.RequestException as error:
                 reasons.append(_reason(url, error))
     raise Unavailable(
@@ -232,11 +239,12 @@ def install(
     place: Callable[[str], str | None],
     finish: Callable[[Path], None],
     progress: bool = True,
+    digest: str | None = None,
 ) -> Path:
     """Puts a corpus at `root`, with its stamp, and returns `root`.
 
     source: a key of `sources`, whose values are URLs of an archive, or a local folder or archive. `filename`: what a
-    downloaded one is called in `downloads` beside `root`. `place`, `finish`: as for `unpack`.
+    downloaded one is called in `downloads` beside `root`, and `digest` its SHA-256. `place`, `finish`: as for `unpack`.
     A downloaded archive is removed once it is unpacked, or when it turned out bad; it is kept when the disk was full.
     Raises as `download` and `unpack` do, and CourseError when there is no such source or `root` holds something else.
     """
@@ -250,7 +258,7 @@ def install(
         if not (Path(source).is_dir() or Path(source).is_file()):
             raise CourseError(f"{source}: no such file or folder, and no source of {corpus}: {', '.join(sources)}.")
         return unpack(source, root, progress, place, finish_and_stamp)
-    archive = download(sources[source], root.parent / "downloads", filename, progress)
+    archive = download(sources[source], root.parent / "downloads", filename, progress, digest)
     try:
         unpack(archive, root, progress, place, finish_and_stamp)
     except BadArchive:

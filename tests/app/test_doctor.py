@@ -144,11 +144,12 @@ def test_audio_that_comes_back_changed_and_a_voice_that_is_silent(monkeypatch, t
 def test_data_that_is_there_and_data_that_is_broken(monkeypatch, tmp_path, fsdd_root):
     (tmp_path / "data" / "synthetic").mkdir(parents=True)
     monkeypatch.setenv("SPOKENDIGITS_DATA", str(fsdd_root.parent))
-    synthetic, voices, fsdd, audiomnist = ask(monkeypatch, "data")
+    synthetic, voices, fsdd, audiomnist, speech_commands = ask(monkeypatch, "data")
     assert voices == (OK, "data", "voices is not here yet: made when first needed")
     assert synthetic.status == WARN and "no synthetic corpus here" in synthetic.detail
     assert fsdd == (OK, "data", f"fsdd: 3,000 clips in {fsdd_root}")
-    assert audiomnist.status == WARN and "spokendigits fetch audiomnist" in audiomnist.detail
+    for name, missing in {"audiomnist": audiomnist, "speech_commands": speech_commands}.items():
+        assert missing.status == WARN and f"spokendigits fetch {name}" in missing.detail
 
 
 def test_a_question_that_breaks_does_not_stop_the_others(monkeypatch, capsys):

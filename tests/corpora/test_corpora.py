@@ -412,9 +412,8 @@ def test_unknown_names_are_one_line_with_a_guess(tmp_path, home):
     assert "Did you mean 'fsdd'?" in refused("no such corpus", corpora.load, "fssd")
     assert "Did you mean 'audiomnist'?" in refused("no such corpus", corpora.load, "AudioMNIST")
     assert "Did you mean" not in refused("synthetic, voices, fsdd, audiomnist", corpora.load, str(tmp_path / "nowhere"))
-    assert "Known: synthetic, voices, fsdd, audiomnist, others." in refused(
-        "no such corpus", corpora.fetch, "librispeech"
-    )
+    said = refused("no such corpus", corpora.fetch, "librispeech")
+    assert "Known: synthetic, voices, fsdd, audiomnist, speech_commands, others." in said
     refused("is here already. Use it where it is: --corpus", corpora.fetch, str(tmp_path))
     os.mkfifo(tmp_path / "pipe.zip")
     for name in ("gone.zip", "pipe.zip"):
