@@ -21,7 +21,8 @@ from studies.results import place
 def digests(folder: Path) -> dict[str, str]:
     """A SHA-256 of the outputs that each notebook of a folder stores, by its name."""
     paths = {path.stem: path for path in runner.notebooks(folder)}
-    outputs = {name: [cell.get("outputs") for cell in runner.read(path).cells] for name, path in paths.items()}
+    cells = {name: runner.read(path).cells for name, path in paths.items()}  # a text more or less is no other output
+    outputs = {name: [cell.outputs for cell in held if cell.cell_type == "code"] for name, held in cells.items()}
     return {name: hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest() for name, one in outputs.items()}
 
 
