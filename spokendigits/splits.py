@@ -110,7 +110,7 @@ def _random_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarray
 
 
 def _speaker_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarray:
-    speakers = np.array(corpus.part(kinds=["digit"]).speakers)
+    speakers = np.array(corpus.digit_speakers)
     if len(speakers) < folds:
         raise CourseError(
             f"split: {len(speakers)} speaker(s) cannot be held apart in {folds} folds. Ask for fewer folds, or use the random split."
@@ -120,7 +120,7 @@ def _speaker_fold(corpus: Corpus, folds: int, fold: int, seed: int) -> np.ndarra
 
 
 def _one_speaker(corpus: Corpus, fold: int) -> Split:
-    speakers = corpus.part(kinds=["digit"]).speakers
+    speakers = corpus.digit_speakers
     if len(speakers) < 2:
         raise CourseError("split: one speaker cannot be held apart from others. Record more, or use the random split.")
     if not 0 <= fold < len(speakers):

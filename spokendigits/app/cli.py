@@ -89,8 +89,8 @@ def train(options) -> int:
     if first:
         advise(recipe, corpus, clips.lengths / recipe.sample_rate)
     how = {"trackers": options.tracker, "find_batch_size": options.find_batch_size}
-    own = {"one_speaker": len(corpus.part(kinds=["digit"]).speakers), "published": len(AUDIOMNIST_GROUPS)}
-    own |= {"published": 1} if corpus.name in ("fsdd", "speech_commands") else {}
+    published = 1 if corpus.name in ("fsdd", "speech_commands") else len(AUDIOMNIST_GROUPS)
+    own = {"one_speaker": len(corpus.digit_speakers), "published": published}
     for fold in range(own.get(recipe.split, recipe.folds)) if options.all_folds else [recipe.fold]:
         folder = runs_folder() / (f"{options.name}-{fold}" if options.all_folds else options.name)
         held_out = recipe.but(fold=fold, folds=max(recipe.folds, fold + 1))

@@ -57,6 +57,11 @@ class Corpus:
         """Speaker names, sorted."""
         return sorted(self.table["speaker"].unique())
 
+    @property
+    def digit_speakers(self) -> list[str]:
+        """Names of those who say digits, sorted: a corpus may hold others, who say other words alone."""
+        return sorted(self.table["speaker"][self.table["digit"] >= 0].unique())
+
     def part(
         self, speakers: int | None = None, takes: int | None = None, kinds: Collection[str] | None = None
     ) -> "Corpus":
@@ -68,8 +73,7 @@ class Corpus:
         if kinds is not None and "kind" in table:
             table = table[table["kind"].isin(kinds)]
         if speakers is not None:
-            names = sorted(table["speaker"][table["digit"] >= 0].unique())
-            table = table[table["speaker"].isin(names[:speakers])]
+            table = table[table["speaker"].isin(self.digit_speakers[:speakers])]
         if takes is not None:
             table = table[table.groupby(["speaker", "digit"])["take"].rank(method="first") <= takes]
         return self if len(table) == len(self.table) else replace(self, table=table)

@@ -13,12 +13,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+from refusing import refused
 from serving import closed_port
 
 from spokendigits import corpora, lanes
 from spokendigits.corpora import audiomnist, folder, fsdd
 from spokendigits.corpora import download as downloads
-from spokendigits.errors import CourseError
 from spokendigits.topics import sound
 
 META = {  # the published file's kinds of slips: ages as text, a joke, spellings
@@ -62,13 +62,6 @@ def zipped(source: Path, top: str) -> bytes:
     content = path.read_bytes()
     path.unlink()
     return content
-
-
-def refused(match: str, call, *arguments, **options) -> str:
-    with pytest.raises(CourseError, match=match) as error:
-        call(*arguments, **options)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 # AudioMNIST

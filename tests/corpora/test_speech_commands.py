@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from refusing import refused
 
 from spokendigits import corpora
 from spokendigits.corpora import download, speech_commands
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.corpora.synthetic import WORDS
-from spokendigits.errors import CourseError
 from spokendigits.splits import split
 
 OTHERS = {"backward", "bed", "bird", "cat", "dog", "down", "follow", "forward", "go", "happy", "house", "learn", "left"}
@@ -62,13 +62,6 @@ def offer(server, monkeypatch):
 
     monkeypatch.setattr(speech_commands, "SHAPE", (35 * len(PEOPLE), 35))
     return put
-
-
-def refused(match: str, call, *arguments, **options) -> str:
-    with pytest.raises(CourseError, match=match) as error:
-        call(*arguments, **options)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def everything(root: Path) -> Corpus:
