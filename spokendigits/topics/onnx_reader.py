@@ -15,6 +15,7 @@ from spokendigits.recipe import Recipe
 
 ENTRY = "spokendigits"  # of the file's metadata: what is known of the model, as JSON
 INPUT, OUTPUTS = "waveform", ["log_probabilities", "score", "picture"]
+SPOTS = ["log_probabilities", "embedding", "picture"]  # the outputs of a spotter
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,44 @@ class OnnxClassifier:
                 f"waveforms of shape {list(waveform.shape)}: this model reads [batch, {self.recipe.samples}], that is "
                 f"{self.recipe.seconds:g} s at {self.recipe.sample_rate:,} Hz. Use `clips.fit`."
             )
-        if waveform.dtype == np.int16:
-            waveform = waveform.astype(np.float32) / FULL_SCALE
-        waveform = waveform.astype(np.float32, copy=False)
-        answers = self.session.run(OUTPUTS, {INPUT: waveform})
-        if not (np.isfinite(waveform).all() and np.isfinite(answers[1]).all() and not np.isnan(answers[0]).any()):
-            raise CourseError("the answer is no number: samples are no numbers of about -1..1, or weights are damaged.")
-        return tuple(answers)
+        return _run(self.session, OUTPUTS, waveform)
 
 
-def load_onnx(path: Path | str, threads: int | None = None) -> OnnxClassifier:
-    """Reads what `onnx_writer.write_onnx` wrote. `threads`: how many compute (None: one for each core that may be used).
+@dataclass(frozen=True)
+class OnnxSpotter:
+    """An exported spotter: it reads recordings of any length. The fields are those of `OnnxClassifier`."""
+
+    recipe: Recipe
+    labels: list[str]
+    threshold: float | None
+    weights: str
+    sha256: str | None
+    session: onnxruntime.InferenceSession
+
+    def __call__(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reads waveforms [batch, samples], float in -1..1 or int16, of the recipe's sample rate.
+
+        Returns logarithms of the symbols' chances [batch, steps, 12] (`decoding`), the speech embedding
+        [batch, steps, 96] and the pictures [batch, 1, n_mels, frames], all float32. Raises CourseError as `OnnxClassifier`.
+        """
+        waveform = np.asarray(waveform)
+        if waveform.ndim != 2 or not waveform.size:
+            raise CourseError(f"waveforms of shape {list(waveform.shape)}: this model reads [batch, samples].")
+        return _run(self.session, SPOTS, waveform)
+
+
+def _run(session: onnxruntime.InferenceSession, outputs: list[str], waveform: np.ndarray) -> tuple[np.ndarray, ...]:
+    if waveform.dtype == np.int16:
+        waveform = waveform.astype(np.float32) / FULL_SCALE
+    waveform = waveform.astype(np.float32, copy=False)
+    answers = session.run(outputs, {INPUT: waveform})
+    if not (np.isfinite(waveform).all() and np.isfinite(answers[1]).all() and not np.isnan(answers[0]).any()):
+        raise CourseError("the answer is no number: samples are no numbers of about -1..1, or weights are damaged.")
+    return tuple(answers)
+
+
+def load_onnx(path: Path | str, threads: int | None = None) -> OnnxClassifier | OnnxSpotter:
+    """Reads what `onnx_writer.write_onnx` or `write_spotter` wrote. `threads`: how many compute (None: one for each core that may be used).
 
     Raises CourseError if there is no such file, if it is damaged, or if it is no model of this course.
     """
@@ -79,11 +107,12 @@ def load_onnx(path: Path | str, threads: int | None = None) -> OnnxClassifier:
         ):
             raise CourseError(f"its threshold is {rest[1]!r}, its labels are {rest[0]!r}")
         names = [value.name for value in (*session.get_inputs(), *session.get_outputs())]
-        if names != [INPUT, *OUTPUTS]:
+        kinds = {(INPUT, *OUTPUTS): OnnxClassifier, (INPUT, *SPOTS): OnnxSpotter}
+        if tuple(names) not in kinds:
             raise CourseError(f"it has {', '.join(names)}")
     except (KeyError, TypeError, ValueError, CourseError) as error:
         why = str(error) if isinstance(error, CourseError) else f"{type(error).__name__}: {error}"
         raise CourseError(
             f"{path}: no model of this course ({shorten(why, 200)}). Make one with `spokendigits export`."
         ) from None
-    return OnnxClassifier(recipe, *rest, session)
+    return kinds[tuple(names)](recipe, *rest, session)

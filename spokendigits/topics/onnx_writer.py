@@ -24,6 +24,7 @@ from onnx.compose import add_prefix_graph
 from onnx.parser import parse_graph
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import nn
 
 from spokendigits import __version__
 from spokendigits.classifier import Classifier
@@ -34,6 +35,7 @@ from spokendigits.frontend import LogMel
 from spokendigits.plots import describe, figure, interval_words, looks
 from spokendigits.recipe import Recipe
 from spokendigits.topics.onnx_reader import ENTRY, OnnxClassifier
+from spokendigits.topics.spotting import Spotter
 
 OPSET, IR = 18, 8  # of ONNX 1.13: old enough for any runtime that a reader may have
 FILES = {"fp32": "digits.onnx", "int8": "digits-int8.onnx"}
@@ -68,12 +70,41 @@ def write_onnx(
         raise CourseError("export: int8 needs some clips to see how large numbers get. Give them as calibration.")
     recipe = classifier.recipe
     with tempfile.TemporaryDirectory() as folder:
-        backbone = _backbone(classifier, Path(folder))
+        backbone = _exported(classifier.backbone, recipe, ["logits"], Path(folder))
         if precision == "int8":
-            backbone = _quantized(backbone, recipe, np.asarray(calibration))
-        model = _joined(_frontend(classifier.frontend, recipe), onnx.load(backbone), _graph(recipe.loss))
-    facts = {"recipe": recipe.to_share().to_dict(), "labels": LABELS, "weights": classifier.weights}
-    facts |= {"threshold": None if threshold is None else float(threshold), "sha256": sha256, "version": __version__}
+            backbone = _quantized(Path(folder) / "folded.onnx", recipe, np.asarray(calibration))
+        model = _joined(_frontend(classifier.frontend, recipe), backbone, _graph(recipe.loss))
+    facts = {"weights": classifier.weights, "threshold": None if threshold is None else float(threshold)}
+    return _write(model, path, recipe, facts | {"sha256": sha256})
+
+
+def write_spotter(spotter: Spotter, path: Path | str, threshold: float, sha256: str | None = None) -> Path:
+    """Writes a spotter as one ONNX file, whole or not at all, and returns its path. The spotter stays as it is.
+
+    Input: "waveform", float32 [batch, samples] in -1..1, of any length. Outputs: "log_probabilities", float32
+    [batch, steps, 12] (`decoding`), "embedding", float32 [batch, steps, 96], and "picture", float32
+    [batch, 1, n_mels, frames]. The metadata is as of `write_onnx`; the threshold is one of `decoding.digit_score`.
+    """
+
+    class Outputs(nn.Module):
+        def __init__(self, embedding: nn.Module, head: nn.Module):
+            super().__init__()
+            self.embedding, self.head = embedding, head
+
+        def forward(self, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            embedded = self.embedding.forward_features(picture)[:, :, 0]
+            return F.log_softmax(self.head(embedded).mT, dim=2), embedded.mT
+
+    recipe, names = spotter.recipe, ["log_probabilities", "embedding"]
+    with tempfile.TemporaryDirectory() as folder:
+        network = _exported(Outputs(spotter.embedding, spotter.head), recipe, names, Path(folder), any_length=True)
+        frontend = _frontend(spotter.frontend, recipe, any_length=True)
+        model = _joined(frontend, network)
+    return _write(model, path, recipe, {"weights": "speech", "threshold": float(threshold), "sha256": sha256})
+
+
+def _write(model: onnx.ModelProto, path: Path | str, recipe: Recipe, facts: dict) -> Path:
+    facts = {"recipe": recipe.to_share().to_dict(), "labels": LABELS, **facts, "version": __version__}
     helper.set_model_props(model, {ENTRY: json.dumps(facts)})
     onnx.checker.check_model(model, full_check=True)
     with atomic_file(path) as temporary:
@@ -85,8 +116,8 @@ def _graph(name: str, **values) -> onnx.GraphProto:
     return parse_graph(Template((GRAPHS / f"{name}.txt").read_text(encoding="utf-8")).substitute(values))
 
 
-def _frontend(frontend: LogMel, recipe: Recipe) -> onnx.GraphProto:
-    """`LogMel`, operator by operator.
+def _frontend(frontend: LogMel, recipe: Recipe, any_length: bool = False) -> onnx.GraphProto:
+    """`LogMel`, operator by operator; for clips of the recipe's length, or of any.
 
     With a[n] = x[n] + x[N-n] and b[n] = x[n] - x[N-n] of a window of N samples, the real part of its spectrum is a sum of
     cosines over half of a, the imaginary part one of sines over half of b. Both are products of matrices, here only for
@@ -99,13 +130,25 @@ def _frontend(frontend: LogMel, recipe: Recipe) -> onnx.GraphProto:
     lowest, past_highest = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
     filters = filters[lowest:past_highest]
     n_mels, frames = filters.shape[1], (recipe.samples + 2 * half - window) // hop + 1
-    numbers = {"samples": recipe.samples, "window": window, "hop": hop, "half": half, "half_and_one": half + 1}
-    numbers |= {"n_mels": n_mels, "frames": frames, "top_db": recipe.top_db, "decibels": 10 / math.log(10)}
+    numbers = {
+        "samples": "samples" if any_length else recipe.samples,
+        "window": window,
+        "hop": hop,
+        "half": half,
+        "half_and_one": half + 1,
+    }
+    numbers |= {
+        "n_mels": n_mels,
+        "frames": "frames" if any_length else frames,
+        "top_db": recipe.top_db,
+        "decibels": 10 / math.log(10),
+    }
     numbers |= {"lowest": lowest, "past_highest": past_highest, "frequencies": len(filters), "cells": filters.size}
     numbers |= {"turn": 4 * window, "angle": math.pi / (2 * window)}
+    count = (GRAPHS / "frames.txt").read_text() if any_length else f"frames = Constant<value_int = {frames}>()"
     # The peak goes first: a silent clip, whose numbers are all the same, is then exactly 0, whatever the mean's rounding.
     ending = (GRAPHS / "normalized.txt").read_text() if frontend.normalize else "picture = Max(level, floor)"
-    graph = _graph("frontend", ending=ending, **numbers)
+    graph = _graph("frontend", ending=ending, count=count, **numbers)
     hann = spectrogram.window.cpu().numpy()[: half + 1, None]
     hann_of_sums = hann.copy()
     if window % 2 == 0:
@@ -119,20 +162,22 @@ def _frontend(frontend: LogMel, recipe: Recipe) -> onnx.GraphProto:
     return graph
 
 
-def _backbone(classifier: Classifier, folder: Path) -> Path:
-    """The backbone, from "picture" [batch, 1, n_mels, frames] to "logits" [batch, 10], its batch norms folded away."""
-    recipe = classifier.recipe
-    backbone = copy.deepcopy(classifier.backbone).cpu().float().eval().to(memory_format=torch.contiguous_format)
+def _exported(
+    network: nn.Module, recipe: Recipe, outputs: list[str], folder: Path, any_length: bool = False
+) -> onnx.ModelProto:
+    """What follows the frontend, from "picture" [batch, 1, n_mels, frames] to `outputs`, its batch norms folded away."""
+    network = copy.deepcopy(network).cpu().float().eval().to(memory_format=torch.contiguous_format)
+    moving = {0: torch.export.Dim("batch")} | ({3: torch.export.Dim("frames", max=1_000_000)} if any_length else {})
     try:
         with warnings.catch_warnings(action="ignore"):
             program = torch.onnx.export(
-                backbone,
+                network,
                 (LogMel(recipe)(torch.zeros(2, recipe.samples)),),
                 dynamo=True,
                 input_names=["picture"],
-                output_names=["logits"],
+                output_names=outputs,
                 opset_version=OPSET,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamic_shapes=(moving,),
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
@@ -143,10 +188,10 @@ def _backbone(classifier: Classifier, folder: Path) -> Path:
     onnx.save(program.model_proto, folder / "plain.onnx")
     # As before any quantization: batch norms become part of the convolutions before them.
     quant_pre_process(folder / "plain.onnx", folder / "folded.onnx", skip_symbolic_shape=True)
-    return folder / "folded.onnx"
+    return onnx.load(folder / "folded.onnx")
 
 
-def _quantized(backbone: Path, recipe: Recipe, calibration: np.ndarray) -> Path:
+def _quantized(backbone: Path, recipe: Recipe, calibration: np.ndarray) -> onnx.ModelProto:
     path, frontend, batches = backbone.with_name("int8.onnx"), LogMel(recipe), _batches(calibration)
 
     class Pictures(CalibrationDataReader):
@@ -158,17 +203,19 @@ def _quantized(backbone: Path, recipe: Recipe, calibration: np.ndarray) -> Path:
     # Seven bits for weights: with eight, the sums of a processor without VNNI overflow, and its answers are others.
     types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "reduce_range": True}
     quantize_static(backbone, path, Pictures(), op_types_to_quantize=["Conv"], per_channel=True, **types)
-    return path
+    return onnx.load(path)
 
 
-def _joined(frontend: onnx.GraphProto, backbone: onnx.ModelProto, answers: onnx.GraphProto) -> onnx.ModelProto:
+def _joined(
+    frontend: onnx.GraphProto, backbone: onnx.ModelProto, answers: onnx.GraphProto | None = None
+) -> onnx.ModelProto:
     middle = add_prefix_graph(backbone.graph, "backbone/", rename_inputs=False, rename_outputs=False)
-    parts = (frontend, middle, answers)
+    parts = [frontend, middle] + ([answers] if answers else [])
     graph = helper.make_graph(
         [node for part in parts for node in part.node],
         "digits",
         frontend.input,
-        [*answers.output, *frontend.output],
+        [*parts[-1].output, *frontend.output],
         [value for part in parts for value in part.initializer],
     )
     for node in graph.node:
