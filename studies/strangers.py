@@ -112,6 +112,14 @@ class Heard:
             out.append(np.stack([first.clip(min=0), last.clip(max=loud.shape[1])], axis=1) * frame)
         return np.concatenate(out)
 
+    def people(self) -> str:
+        """Who is heard, in words."""
+        count = self.table.groupby("corpus")["speaker"].nunique()
+        return (
+            f"{count['voices']:,} synthetic voices, {count['fsdd']} people of FSDD "
+            f"and {count['speech_commands']:,} of Speech Commands"
+        )
+
     def parts(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Of each training the rows that it may hear, and those that it is asked, digits and other words, bool [n] both."""
         table = self.table
@@ -380,10 +388,10 @@ def write_results() -> None:
     heard, folder = Heard(), runs_folder() / "strangers"
     said = {name: work(heard, name, folder) for name in heard.parts()}
     found = measure(heard, said)
-    spotter = Spotter()
-    spotter.load_state_dict(load_file(folder / "final.safetensors"))
+    spotter, weights = Spotter(), folder / "final.safetensors"
+    spotter.load_state_dict(load_file(weights))
     page = write_spotter(
-        spotter.eval(), lanes.repository() / PAGE_MODEL, found["threshold"], sha256(folder / "final.safetensors")
+        spotter.eval(), lanes.repository() / PAGE_MODEL, found["threshold"], sha256(weights), heard.people()
     )
     sources = {
         name: {"title": corpus.title, "source": corpus.source, "licence": corpus.licence, "clips": len(corpus)}

@@ -31,7 +31,7 @@ from spokendigits.devices import processes
 from spokendigits.errors import CourseError, check_names
 from spokendigits.files import locked, read_json, sha256, write_json
 from spokendigits.recipe import Recipe
-from spokendigits.topics import vad
+from spokendigits.topics import decoding, vad
 
 STANDARD_INPUT = "-"
 BATCH = 32  # words of one file that are read at once: batches across files would differ after an interruption
@@ -40,7 +40,9 @@ WORDS = ("one", "many")  # in each recording
 BRIEF = 3.0  # seconds; a recording of no more may be meant to hold one word
 NOT_A_DIGIT, NO_SPEECH, UNREADABLE = "not a digit", "no speech found", "not readable"
 COLUMNS = ["path", "start", "end", "digit", "probability", "score", *PROBABILITIES]
-COURSE_MODEL = "_static/say/digits.onnx"  # in the book: what answers in its page "Say a digit"
+COURSE_MODEL = "_static/say/spotter.onnx"  # in the book: what answers in its page "Say a digit"
+PIECE = 20.0  # seconds of speech without a pause that a spotter reads at once, which keeps memory flat
+SURE = 0.5  # a digit with a lower chance is a guess
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,22 @@ class Model:
     """A trained model: `answer` takes clips float32 [n, samples] and gives probabilities [n, 10] and scores [n].
 
     A score (`losses.digit_score`) below `threshold` says that no digit was spoken; None: that is never said.
+    A spotter has `spot` instead: from audio float32 [n] of any length to what `decoding` reads, [steps, 12].
     """
 
     recipe: Recipe
-    answer: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    answer: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None
     threshold: float | None
     sha256: str
+    spot: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A word in a recording: `start` and `end` in seconds, `digit` None if it is not a digit, `probabilities` [10]."""
+    """A word in a recording: `start` and `end` in seconds, `digit` None if it is not a digit, `probabilities` [10].
+
+    A spotter's probabilities add up to the chance that any digit was said.
+    """
 
     start: float
     end: float
@@ -100,10 +107,12 @@ def load(path: Path | str, threshold: float | None = None, device="cpu") -> Mode
     if threshold is not None and not math.isfinite(threshold):
         raise CourseError(f"predict: a threshold of {threshold} is no score. Give a number.")
     if _is_exported(path):
-        from spokendigits.topics.onnx_reader import load_onnx
+        from spokendigits.topics.onnx_reader import OnnxSpotter, load_onnx
 
         network = load_onnx(path)
         threshold = network.threshold if threshold is None else threshold
+        if isinstance(network, OnnxSpotter):
+            return _spotter(network, threshold, path)
 
         def answer(clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             logarithms, scores, _ = network(clips)
@@ -121,9 +130,21 @@ def load(path: Path | str, threshold: float | None = None, device="cpu") -> Mode
             logits, loss = network(torch.from_numpy(clips).to(device)), network.recipe.loss
             return probabilities(logits, loss).cpu().numpy(), digit_score(logits, loss).cpu().numpy()
 
-    if not all(np.isfinite(value).all() for value in answer(np.zeros((1, network.recipe.samples), np.float32))):
-        raise CourseError(f"{path}: its answers are no numbers, so its weights are damaged. Train or export it again.")
+    _check(answer(np.zeros((1, network.recipe.samples), np.float32)), path)
     return Model(network.recipe, answer, threshold, sha256(path))
+
+
+def _check(answers: Iterable[np.ndarray], path: Path | str) -> None:
+    if not all(np.isfinite(value).all() for value in answers):
+        raise CourseError(f"{path}: its answers are no numbers, so its weights are damaged. Train or export it again.")
+
+
+def _spotter(network, threshold: float | None, path: Path | str) -> Model:
+    def spot(audio: np.ndarray) -> np.ndarray:
+        return network(audio[None])[0][0]
+
+    _check([spot(np.zeros(network.recipe.samples, np.float32))], path)
+    return Model(network.recipe, None, threshold, sha256(path), spot)
 
 
 def _is_exported(path: Path | str) -> bool:
@@ -135,13 +156,20 @@ def read_words(path: str, model: Model, words: str | None = None) -> list[Spoken
 
     path: a file, or "-" for audio on standard input. words: "one" takes the whole recording for one word, cut as
     `clips.make_clips` does, so that a model reads what its evaluation read; "many" finds them; None: "one" if the
-    recording is no longer than a word may be. Raises CourseError if it cannot be read.
+    recording is no longer than a word may be. A spotter finds several in speech without a pause.
+    Raises CourseError if it cannot be read.
     """
     samples, spoken = model.recipe.samples, []
     with _opened(path) as file:
         one = words == "one" or (words is None and file.frames <= vad.LONGEST * file.samplerate)
         rate = model.recipe.sample_rate
-        found = _whole(file, rate, sure=words == "one") if one else _words(file, rate)
+        found = (
+            _whole(file, rate, sure=words == "one" or model.spot is not None)
+            if one
+            else _words(file, rate, whole=model.spot is not None)
+        )
+        if model.spot:
+            return [said for word, audio in found for said in _spotted(model, word, audio, one)]
         while batch := list(itertools.islice(found, BATCH)):
             chances, scores = model.answer(np.stack([fit(audio, samples) for _, audio in batch]))
             for (word, _), chance, score in zip(batch, chances.tolist(), scores.tolist(), strict=True):
@@ -151,6 +179,19 @@ def read_words(path: str, model: Model, words: str | None = None) -> list[Spoken
                     Spoken(word.start, word.end, None if low or long else int(np.argmax(chance)), score, tuple(chance))
                 )
     return spoken
+
+
+def _spotted(model: Model, word: vad.Word, audio: np.ndarray, one: bool) -> Iterator[Spoken]:
+    """What a spotter hears in one spoken part: one word, or several in their order."""
+    logarithms = model.spot(audio)
+    parts = [] if one else decoding.words(logarithms)
+    if len(parts) < 2 and (one or not parts or word.end - word.start <= vad.LONGEST):
+        parts = [decoding.Heard(0.0, word.end - word.start, decoding.one_word(logarithms))]
+    for part in parts:
+        score, digits = decoding.digit_score(part.chances), part.chances[: decoding.DIGITS]
+        digit = None if model.threshold is not None and score < model.threshold else int(digits.argmax())
+        start, end = word.start + part.start, min(word.start + part.end, word.end)
+        yield Spoken(start, end, digit, score, tuple(digits.tolist()))
 
 
 @contextlib.contextmanager
@@ -180,23 +221,35 @@ def _whole(file: soundfile.SoundFile, rate: int, sure: bool) -> Iterator[tuple[v
         yield vad.Word(0.0, len(audio) / rate), audio
 
 
-def _words(file: soundfile.SoundFile, rate: int) -> Iterator[tuple[vad.Word, np.ndarray]]:
-    """The words of a recording, each with its samples, float32 [n]; of what is too long for one word, the beginning."""
-    whole = list(recording.blocks(file, rate)) if file.frames <= recording.BLOCK else None
+def _words(file: soundfile.SoundFile, rate: int, whole: bool = False) -> Iterator[tuple[vad.Word, np.ndarray]]:
+    """The words of a recording, each with its samples, float32 [n]; of what is too long for one word the beginning, or all of it (`whole`) in pieces."""
+    read = list(recording.blocks(file, rate)) if file.frames <= recording.BLOCK else None
     samples = 0
 
     def counted() -> Iterator[np.ndarray]:
         nonlocal samples
-        for block in whole or recording.blocks(file, rate):
+        for block in read or recording.blocks(file, rate):
             samples += len(block)
             yield block
 
     level = vad.levels(counted(), rate)
     words = vad.words_of(level, rate, samples)
+    if whole:
+        words = [piece for word in words for piece in _pieces(word, level)]
     # As the book's page cuts.
-    ends = [min(word.end, word.start + vad.LONGEST) for word in words]
+    ends = [min(word.end, word.start + (PIECE if whole else vad.LONGEST)) for word in words]
     places = [(round(word.start * rate), round(end * rate)) for word, end in zip(words, ends, strict=True)]
-    return zip(words, _cut(whole or recording.blocks(file, rate), places), strict=False)
+    return zip(words, _cut(read or recording.blocks(file, rate), places), strict=False)
+
+
+def _pieces(word: vad.Word, level: np.ndarray) -> Iterator[vad.Word]:
+    """A spoken part in pieces of at most PIECE seconds, cut where it is quietest."""
+    start = word.start
+    while word.end - start > PIECE:
+        first, last = round((start + PIECE - 2) * vad.FRAMES), round((start + PIECE) * vad.FRAMES)
+        start, before = (first + int(level[first:last].argmin())) / vad.FRAMES, start
+        yield vad.Word(before, start)
+    yield vad.Word(start, word.end)
 
 
 def _cut(blocks: Iterable[np.ndarray], places: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
@@ -266,9 +319,9 @@ def find_digits(
     if count > 1 and STANDARD_INPUT in inputs:
         raise CourseError("predict: standard input cannot be shared. Start one process, or name a file.")
     model = load(model_path, threshold, world.device)
-    files, done, bad, size, odd, long = recordings(inputs), 0, 0, 0, 0, 0
+    files, done, bad, size, odd, long, unsure = recordings(inputs), 0, 0, 0, 0, 0, 0
     recipe = model.recipe
-    if first and recipe.corpus in MADE and recipe.weights in ("auto", "imagenet", "none"):
+    if first and not model.spot and recipe.corpus in MADE and recipe.weights in ("auto", "imagenet", "none"):
         print(
             f"note: this model has heard synthetic voices alone ({recipe.corpus}). It may misread people.",
             file=sys.stderr,
@@ -296,8 +349,11 @@ def find_digits(
             for place, spoken, problem in sorted(answers, key=lambda answer: answer[0]):
                 bad += problem is not None
                 if first:
-                    long += words != WORDS[0] and sum(word.end - word.start > vad.LONGEST for word in spoken)
-                    odd += not problem and words is None and _is_odd(batch[place], spoken)
+                    if model.spot:
+                        unsure += sum(word.digit is not None and word.probability < SURE for word in spoken)
+                    else:
+                        long += words != WORDS[0] and sum(word.end - word.start > vad.LONGEST for word in spoken)
+                    odd += not (problem or words or model.spot) and _is_odd(batch[place], spoken)
                     _tell(batch[place], spoken, problem, bar)
                     if table:
                         table.write(_rows(batch[place], spoken, problem))
@@ -309,6 +365,8 @@ def find_digits(
             f"of {vad.GAP:g} s before the next.",
             file=sys.stderr,
         )
+    if unsure:
+        print(f"note: {unsure:,} digits are guesses, with a chance below {SURE:g}.", file=sys.stderr)
     if odd:
         print(
             f"note: {odd:,} recordings of at most {BRIEF:g} s gave no single word. If each holds one: --words one.",

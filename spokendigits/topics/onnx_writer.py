@@ -78,8 +78,10 @@ def write_onnx(
     return _write(model, path, recipe, facts | {"sha256": sha256})
 
 
-def write_spotter(spotter: Spotter, path: Path | str, threshold: float, sha256: str | None = None) -> Path:
+def write_spotter(spotter: Spotter, path: Path | str, threshold: float, sha256: str | None, taught: str) -> Path:
     """Writes a spotter as one ONNX file, whole or not at all, and returns its path. The spotter stays as it is.
+
+    taught: by whom, for the metadata's `weights`.
 
     Input: "waveform", float32 [batch, samples] in -1..1, of any length. Outputs: "log_probabilities", float32
     [batch, steps, 12] (`decoding`), "embedding", float32 [batch, steps, 96], and "picture", float32
@@ -100,7 +102,9 @@ def write_spotter(spotter: Spotter, path: Path | str, threshold: float, sha256: 
         network = _exported(Outputs(spotter.embedding, spotter.head), recipe, names, Path(folder), any_length=True)
         frontend = _frontend(spotter.frontend, recipe, any_length=True)
         model = _joined(frontend, network)
-    return _write(model, path, recipe, {"weights": "speech", "threshold": float(threshold), "sha256": sha256})
+    return _write(
+        model, path, recipe, {"weights": f"speech, then {taught}", "threshold": float(threshold), "sha256": sha256}
+    )
 
 
 def _write(model: onnx.ModelProto, path: Path | str, recipe: Recipe, facts: dict) -> Path:

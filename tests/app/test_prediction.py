@@ -658,3 +658,72 @@ def test_a_name_in_letters_that_the_terminal_has_not_is_printed_all_the_same(mod
     assert b"7_\\u0141ukasz_0.wav\t" in done.stdout
     with pytest.raises(CourseError, match="is no file, and a table is continued in one"):
         prediction.find_digits([str(tmp_path)], models / "digits.onnx", "/dev/null")
+
+
+@pytest.fixture(scope="module")
+def spotter():
+    return prediction.load(prediction.find_model())
+
+
+@pytest.fixture(scope="module")
+def clear(fsdd_root) -> list[np.ndarray]:
+    """Each digit once, by a person who speaks clearly, at 16 kHz and without the silence around it."""
+    clips = [read_audio(fsdd_root / f"recordings/{digit}_jackson_3.wav", RATE) for digit in range(10)]
+    return [0.4 * audio / np.abs(audio).max() for audio in clips]
+
+
+def test_the_courses_own_model_reads_a_telephone_number_said_without_a_pause(spotter, clear, tmp_path):
+    number = [3, 1, 4, 1, 5, 9, 2, 6]
+    # One after another, each with the end of the one before it: no pause that finds words would see.
+    audio = np.concatenate([np.zeros(4000), *(clear[digit] for digit in number), np.zeros(4000)])
+    soundfile.write(tmp_path / "a.wav", audio, RATE)
+    assert len(vad.find_words(audio, RATE)) < len(number)
+    found = read_words(str(tmp_path / "a.wav"), spotter)
+    assert [word.digit for word in found] == number
+    ends = 0.25 + np.cumsum([len(clear[digit]) for digit in number]) / RATE
+    middles = (np.append(0.25, ends[:-1]) + ends) / 2
+    assert all(word.start - 0.1 < at < word.end + 0.1 for word, at in zip(found, middles, strict=True))
+    assert all(1 >= sum(word.probabilities) > 0.5 for word in found)
+
+
+def test_a_spotter_answers_one_word_when_there_is_one(spotter, clear, tmp_path):
+    for digit, audio in enumerate(clear):
+        soundfile.write(tmp_path / f"{digit}.wav", audio, RATE)
+        (word,) = read_words(str(tmp_path / f"{digit}.wav"), spotter, words="one")
+        assert (word.digit, word.start, word.end) == (digit, 0.0, pytest.approx(len(audio) / RATE, abs=1e-3))
+
+
+def test_a_long_noise_is_no_digit(spotter, tmp_path):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(5 * RATE)
+    soundfile.write(tmp_path / "a.wav", np.pad(noise, RATE), RATE)
+    assert [word.digit for word in read_words(str(tmp_path / "a.wav"), spotter)] == [None]
+
+
+def test_speech_without_a_pause_is_read_in_pieces_cut_where_it_is_quiet(tmp_path):
+    heard = []
+
+    def spot(audio: np.ndarray) -> np.ndarray:
+        heard.append(audio)
+        return np.log(np.full((3, 12), 1 / 12))
+
+    random, seconds = np.random.default_rng(0), 50
+    loud = 0.1 * random.standard_normal(seconds * RATE)
+    loud[19 * RATE : 19 * RATE + 800] *= 0.2  # no pause, but quieter
+    soundfile.write(tmp_path / "a.wav", loud, RATE)
+    read_words(str(tmp_path / "a.wav"), Model(RECIPE, None, None, "", spot))
+    lengths = [len(audio) / RATE for audio in heard]
+    assert max(lengths) <= prediction.PIECE and sum(lengths) == pytest.approx(seconds, abs=0.1)
+    assert lengths[0] == pytest.approx(19.0, abs=0.06)
+
+
+def test_a_guess_is_named_as_one(monkeypatch, said, tmp_path, capsys):
+    chances = np.full(12, 0.3 / 11)
+    chances[3] = 0.4
+    chances[10] = 0.3
+    monkeypatch.setattr(prediction.decoding, "one_word", lambda logarithms: chances / chances.sum())
+    sure = Model(RECIPE, None, -5.0, "", lambda audio: np.log(np.full((3, 12), 1 / 12)))
+    monkeypatch.setattr(prediction, "load", lambda *arguments: sure)
+    soundfile.write(tmp_path / "a.wav", said[3], RATE)
+    assert find_digits([str(tmp_path / "a.wav")], tmp_path / "x.onnx") == 0
+    out = capsys.readouterr()
+    assert "\t3\t0.4" in out.out and out.err == "note: 1 digits are guesses, with a chance below 0.5.\n"
