@@ -42,7 +42,6 @@ NOT_A_DIGIT, NO_SPEECH, UNREADABLE = "not a digit", "no speech found", "not read
 COLUMNS = ["path", "start", "end", "digit", "probability", "score", *PROBABILITIES]
 COURSE_MODEL = "_static/say/spotter.onnx"  # in the book: what answers in its page "Say a digit"
 PIECE = 20.0  # seconds of speech without a pause that a spotter reads at once, which keeps memory flat
-SURE = 0.5  # a digit with a lower chance is a guess
 
 
 @dataclass(frozen=True)
@@ -350,7 +349,7 @@ def find_digits(
                 bad += problem is not None
                 if first:
                     if model.spot:
-                        unsure += sum(word.digit is not None and word.probability < SURE for word in spoken)
+                        unsure += sum(word.digit is not None and word.probability < decoding.SURE for word in spoken)
                     else:
                         long += words != WORDS[0] and sum(word.end - word.start > vad.LONGEST for word in spoken)
                     odd += not (problem or words or model.spot) and _is_odd(batch[place], spoken)
@@ -366,7 +365,7 @@ def find_digits(
             file=sys.stderr,
         )
     if unsure:
-        print(f"note: {unsure:,} digits are guesses, with a chance below {SURE:g}.", file=sys.stderr)
+        print(f"note: {unsure:,} digits are guesses, with a chance below {decoding.SURE:g}.", file=sys.stderr)
     if odd:
         print(
             f"note: {odd:,} recordings of at most {BRIEF:g} s gave no single word. If each holds one: --words one.",

@@ -24,6 +24,7 @@ from spokendigits.devices import cores
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, data_folder, sha256, shared_folder
 from spokendigits.topics import vad
+from spokendigits.topics.decoding import SURE
 from spokendigits.topics.onnx_reader import load_onnx
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
@@ -35,9 +36,9 @@ FILES = {
 }
 # The licence in the package's repository, which is not in what npm delivers.
 LICENCE = Path(__file__).with_name(f"{PACKAGE}-LICENSE.txt")
-MODEL = "digits.onnx"
+MODELS = {"spotter.onnx": "spotter", "digits.onnx": "small"}  # the one that answers, and the one that chapter 7 makes
 PART = 1 << 19  # characters of a script: about a dozen for all, so that the bar moves on a slow line too
-SCRIPTS = {"ort-wasm-simd-threaded.mjs": "loader", "ort-wasm-simd-threaded.wasm": "runtime", MODEL: "model"}
+SCRIPTS = {"ort-wasm-simd-threaded.mjs": "loader", "ort-wasm-simd-threaded.wasm": "runtime", **MODELS}
 
 # One clip a word, each by another of the synthetic corpus's voices; the last word is no digit.
 SPOKEN = {"seven": "s12", "three": "s07", "nine": "s01", "zero": "s54", "banana": "s21"}
@@ -102,21 +103,21 @@ def prepare() -> None:
 def stage(folder: Path | str, runtime: Path | str | None = None) -> dict:
     """Writes what the page loads into `folder`, the book's `_static/say`, and returns what it tells the page.
 
-    The model is `folder`/digits.onnx if there is one. runtime: the folder of the runtime's files (None: `find_runtime`).
-    Writes built.js (what is there, recipe, labels, threshold), the scripts of runtime and model, and the sample clips.
+    The models are those of MODELS in `folder`. runtime: the folder of the runtime's files (None: `find_runtime`).
+    Writes built.js (what is there, recipes, labels, thresholds), the scripts of runtime and model, and the sample clips.
     What is missing is no error: the page then says so.
     """
     folder, runtime = Path(folder), runtime or find_runtime()
-    model, sources = folder / MODEL, {}
-    if model.is_file():
-        sources[MODEL] = model
+    sources = {name: folder / name for name in MODELS if (folder / name).is_file()}
+    models = {told: _facts(sources[name]) if name in sources else None for name, told in MODELS.items()}
     if runtime is not None:
         sources |= {name: Path(runtime) / name for name in FILES}
         shutil.copy(sources.pop("ort.wasm.min.js"), folder)
         shutil.copy(LICENCE, folder)
     told = {
         "runtime": VERSION if runtime is not None else None,
-        "model": _facts(model) if model.is_file() else None,
+        **models,
+        "sure": SURE,
         # The constants of `vad.find_words`, so that the browser's copy of it has no numbers of its own.
         "words": {name.lower(): getattr(vad, name) for name in sorted(vars(vad)) if name.isupper()}
         | {"cancel": recording.CANCEL},

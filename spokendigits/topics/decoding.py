@@ -12,6 +12,7 @@ from spokendigits.corpora.corpus import DIGITS
 
 OTHER, BLANK = DIGITS, DIGITS + 1  # symbols after the digits: a word that is none, and no word
 SYMBOLS = DIGITS + 2
+SURE = 0.5  # a digit with a lower chance is a guess
 STEP, FIRST = 0.08, -0.06  # seconds from step to step, and where the first one hears
 
 

@@ -1,13 +1,14 @@
-/* The page "Say a digit": listens, finds the word, asks the network, shows its answer. All of it on this computer.
+/* The page "Say a digit": listens, finds the words, asks the model, shows its answer. All of it on this computer.
    What is computed here has a twin in Python, and a test compares the two: findWords is vad.find_words, fit is clips.fit,
-   resample stands for soxr. The picture and the probabilities come from the model itself.
-   built.js, written with the book, says what is there: the model's recipe, labels and threshold, the constants of findWords. */
+   oneWord and wordsIn are those of decoding, resample stands for soxr. Picture and chances come from the models themselves.
+   built.js, written with the book, says what is there: the models' recipes and thresholds, the constants of findWords. */
 (() => {
   "use strict";
   const HERE = new URL(".", document.currentScript.src).href;
   const BUILT = window.SAY_BUILT;
-  const LONGEST_RECORDING = 3; // seconds
-  const PAUSE = 0.7; // seconds of quiet that end a recording
+  const LONGEST_RECORDING = 12; // seconds
+  const PAUSE = 1.0; // seconds of quiet that end a recording
+  const TURN = 0.15; // seconds between two looks at what has been said so far
   const LONGEST_FILE = 15; // seconds
   const LARGEST_FILE = 50e6; // bytes; decoded, it takes many times that
   const SILENT = -100; // dB
@@ -20,8 +21,7 @@
     insecure: `This browser gives no page the microphone at this kind of address. Open the book from a disk or over https. ${ELSE}`,
     silence: "There is no sound in it at all. Is the microphone, or the recording, muted? Switch it on, then try again.",
     quiet: "That was too quiet. Come closer to the microphone, or speak up, then try again.",
-    click: "There was only a short click. Say one digit, from zero to nine, then try again.",
-    long: "That was not a digit: a sound without a pause, longer than any digit. Is it music, or a noise? Say one digit in a quiet place.",
+    click: "There was only a short click. Say a digit, from zero to nine, then try again.",
     notDigit: "That was not a digit, as far as this model can tell. Say one from zero to nine, in English.",
     oddWav: "This WAV file holds sound in a form that browsers cannot read. Save it as WAV with 16 bits (PCM), then try again.",
     notAudio: "This file holds no recording that the browser can read. Choose a WAV, FLAC, MP3 or Ogg file.",
@@ -31,11 +31,10 @@
   };
   const minute = (seconds) =>
     `This recording lasts ${Math.round(seconds)} seconds, and this page reads at most ${LONGEST_FILE}. ` +
-    "Cut out one digit, or let `spokendigits predict FILE` read all of it.";
+    "Cut out a part, or let `spokendigits predict FILE` read all of it.";
   const tooLarge = (bytes) =>
     `This file has ${Math.round(bytes / 1e6)} MB: too much for this page. Choose a recording of a few seconds.`;
   const lost = (name) => `The file ${name} of this book is missing or damaged. Copy the whole folder of the book again.`;
-  const many = (count) => `There are ${count} words in it, and this page answers the first. Say one digit at a time.`;
 
   /* An error whose message is meant for the reader. */
   class Told extends Error {}
@@ -237,68 +236,158 @@
     }
   }
 
-  let session = null;
+  const sessions = new Map(); // by the name of the model
+  let runtime = null; // the bytes of what runs them
 
-  /* Loads runtime and model once; `show` hears the share that has come, and null while they start. */
-  async function load(show = () => {}) {
-    if (session) return session;
+  /* The parts that a model still needs. */
+  const needed = (name) => [...(runtime ? [] : ["loader", "runtime"]), ...(sessions.has(name) ? [] : [name])];
+
+  /* Loads the runtime once, and a model once: "spotter", or "small". `show` hears the share that has come, and null while they start. */
+  async function load(name = "spotter", show = () => {}) {
+    if (sessions.has(name)) return sessions.get(name);
     if (typeof WebAssembly !== "object" || typeof DecompressionStream !== "function") throw new Told(SAID.oldBrowser);
-    const parts = ["loader", "runtime", "model"];
-    const all = parts.reduce((sum, name) => sum + BUILT.parts[name].bytes, 0);
+    const all = needed(name).reduce((sum, one) => sum + BUILT.parts[one].bytes, 0);
     let come = 0;
     const moved = (characters) => show((come += characters) / all);
     show(0);
     if (!window.ort) await runScript("ort.wasm.min.js");
     if (!window.ort) throw new Told(lost("ort.wasm.min.js"));
+    const { env, InferenceSession } = window.ort;
     const bytes = {};
-    for (const name of parts) bytes[name] = await part(name, BUILT.parts[name], moved);
+    for (const one of needed(name)) bytes[one] = await part(one, BUILT.parts[one], moved);
     show(null);
     await new Promise((resolve) => setTimeout(resolve, 30)); // so that the page shows it
-    const module = URL.createObjectURL(new Blob([bytes.loader], { type: "text/javascript" }));
-    const { env, InferenceSession } = window.ort;
-    env.wasm.numThreads = 1; // more would need headers that a disk and most servers do not send
-    env.wasm.wasmBinary = bytes.runtime;
-    env.wasm.wasmPaths = { mjs: module };
-    env.logLevel = "error";
+    if (!runtime) {
+      runtime = bytes.runtime;
+      env.wasm.numThreads = 1; // more would need headers that a disk and most servers do not send
+      env.wasm.wasmBinary = runtime;
+      env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([bytes.loader], { type: "text/javascript" })) };
+      env.logLevel = "error";
+    }
     try {
-      session = await InferenceSession.create(new Uint8Array(bytes.model), { executionProviders: ["wasm"] });
+      sessions.set(name, await InferenceSession.create(new Uint8Array(bytes[name]), { executionProviders: ["wasm"] }));
     } catch (error) {
       console.error(error);
       throw new Told(SAID.failed);
     }
     arrived.clear();
-    return session;
+    return sessions.get(name);
   }
 
-  /* What the model says of some clips, each Float32Array [samples]. */
+  /* What the spotter makes of sound at its rate, of any length: {logarithms, embedding, picture}, rows of numbers as in Python. */
+  async function hear(audio) {
+    const model = await load();
+    const found = await model.run({ waveform: new window.ort.Tensor("float32", audio, [1, audio.length]) });
+    const rows = ({ data, dims }) => Array.from({ length: dims.at(-2) }, (_, i) => data.slice(i * dims.at(-1), (i + 1) * dims.at(-1)));
+    return { logarithms: rows(found.log_probabilities), embedding: rows(found.embedding), picture: rows(found.picture) };
+  }
+
+  /* What the small network says of some clips, each Float32Array [samples]. */
   async function ask(clips) {
-    const { samples, n_mels, frames } = BUILT.model.recipe;
+    const { samples } = BUILT.small.recipe;
     const batch = new Float32Array(clips.length * samples);
     clips.forEach((clip, i) => batch.set(clip, i * samples));
-    const model = await load();
+    const model = await load("small");
     const found = await model.run({ waveform: new window.ort.Tensor("float32", batch, [clips.length, samples]) });
+    const size = found.picture.data.length / clips.length;
     return clips.map((clip, i) => ({
       clip,
       logProbabilities: found.log_probabilities.data.slice(i * 10, (i + 1) * 10),
       score: found.score.data[i],
-      picture: found.picture.data.slice(i * n_mels * frames, (i + 1) * n_mels * frames),
+      picture: found.picture.data.slice(i * size, (i + 1) * size),
     }));
   }
 
-  /* From a recording to the answer for its first word (null without a word): {audio, words, peak, answer}. */
+  /* ---- From the symbols' chances over time to words: decoding.py ---- */
+
+  const OTHER = 10, BLANK = 11;
+  const STEP = 0.08, FIRST = -0.06; // seconds
+  const most = (numbers) => numbers.reduce((best, one, i, all) => (one > all[best] ? i : best), 0);
+
+  function sumOfLogarithms(a, b) {
+    const high = Math.max(a, b);
+    return high === -Infinity ? high : high + Math.log(Math.exp(a - high) + Math.exp(b - high));
+  }
+
+  /* The chances [12] of one word at most: each digit, another word, nothing. */
+  function oneWord(logarithms) {
+    const during = new Array(BLANK).fill(-Infinity), after = new Array(BLANK).fill(-Infinity);
+    let before = 0;
+    for (const step of logarithms) {
+      for (let symbol = 0; symbol < BLANK; symbol++) {
+        after[symbol] = sumOfLogarithms(after[symbol], during[symbol]) + step[BLANK];
+        during[symbol] = sumOfLogarithms(during[symbol], before) + step[symbol];
+      }
+      before += step[BLANK];
+    }
+    const sums = [...during.map((one, symbol) => sumOfLogarithms(one, after[symbol])), before];
+    const high = Math.max(...sums), whole = sums.reduce((sum, one) => sum + Math.exp(one - high), 0);
+    return sums.map((one) => Math.exp(one - high) / whole);
+  }
+
+  /* The words in their order: [{start, end, chances}], in seconds. */
+  function wordsIn(logarithms) {
+    const runs = [];
+    let last = BLANK;
+    logarithms.forEach((step, i) => {
+      const symbol = most(step);
+      if (symbol !== BLANK && symbol !== last) runs.push({ first: i, end: i + 1 });
+      else if (symbol !== BLANK) runs.at(-1).end = i + 1;
+      last = symbol;
+    });
+    const cuts = runs.map((run, i) => (i ? Math.floor((runs[i - 1].end + run.first + 1) / 2) : 0)).concat(logarithms.length);
+    return runs.map((_, i) => ({
+      start: Math.max(0, FIRST + STEP * (cuts[i] - 0.5)),
+      end: FIRST + STEP * (cuts[i + 1] - 0.5),
+      chances: oneWord(logarithms.slice(cuts[i], cuts[i + 1])),
+    }));
+  }
+
+  /* What a word's chances mean: {kind, label, chance, chances}. */
+  function judged(chances) {
+    const digits = chances.slice(0, OTHER), best = most(digits);
+    const score = Math.log(digits.reduce((sum, one) => sum + one) + 1e-12);
+    const { threshold, labels } = BUILT.spotter;
+    const kind = threshold !== null && score < threshold ? "notDigit" : digits[best] < BUILT.sure ? "unsure" : "digit";
+    return { kind, label: labels[best], chance: digits[best], chances };
+  }
+
+  /* From a recording to what was heard in it, word by word: {audio, words, peak, heard}. */
   async function answer(sound) {
-    const { sample_rate, samples } = BUILT.model.recipe;
+    const { sample_rate } = BUILT.spotter.recipe;
     const audio = resample(centred(sound.audio), sound.rate, sample_rate);
     const { words, peak } = findWords(audio, sample_rate);
-    if (!words.length) return { audio, words, peak, answer: null };
-    const [word] = words;
-    if (word.end - word.start > BUILT.words.longest) return { audio, words, peak, answer: { word, kind: "long" } };
-    const cut = audio.slice(Math.round(word.start * sample_rate), Math.round(word.end * sample_rate));
-    const [found] = await ask([fit(cut, samples)]);
-    const best = found.logProbabilities.reduce((a, b, i, all) => (b > all[a] ? i : a), 0);
-    const kind = BUILT.model.threshold !== null && found.score < BUILT.model.threshold ? "notDigit" : "digit";
-    const label = BUILT.model.labels[best], probability = Math.exp(found.logProbabilities[best]);
-    return { audio, words, peak, answer: { word, kind, label, probability, ...found } };
+    const heard = [];
+    for (const word of words) {
+      const { logarithms } = await hear(partOf(audio, word));
+      let parts = wordsIn(logarithms);
+      if (parts.length < 2 && (!parts.length || word.end - word.start <= BUILT.words.longest)) {
+        parts = [{ start: 0, end: word.end - word.start, chances: oneWord(logarithms) }];
+      }
+      for (const { start, end, chances } of parts) {
+        heard.push({ start: word.start + start, end: Math.min(word.end, word.start + end), ...judged(chances) });
+      }
+    }
+    return { audio, words, peak, heard };
+  }
+
+  function partOf(audio, { start, end }) {
+    const { sample_rate } = BUILT.spotter.recipe;
+    return audio.slice(Math.round(start * sample_rate), Math.round(end * sample_rate));
+  }
+
+  /* What the small network makes of a recording's first word: {kind, label, probability}. */
+  async function second(sound) {
+    const { recipe, labels, threshold } = BUILT.small;
+    const audio = resample(centred(sound.audio), sound.rate, recipe.sample_rate);
+    const [word] = findWords(audio, recipe.sample_rate).words;
+    if (!word) return null;
+    const end = Math.min(word.end, word.start + BUILT.words.longest);
+    const cut = audio.slice(Math.round(word.start * recipe.sample_rate), Math.round(end * recipe.sample_rate));
+    const [found] = await ask([fit(cut, recipe.samples)]);
+    const best = most(found.logProbabilities);
+    const isDigit = (threshold === null || found.score >= threshold) && word.end === end;
+    return { word, kind: isDigit ? "digit" : "notDigit", label: labels[best], probability: Math.exp(found.logProbabilities[best]), ...found };
   }
 
   /* ---- The microphone ---- */
@@ -337,7 +426,8 @@
     return new Told(problems[error.name] ?? SAID.noMicrophone);
   }
 
-  /* Records until the word is over, until `stop` is called, or for 3 s: once it hears, {promise of {audio, rate}, stop}. */
+  /* Records until nothing is said any more, until `stop` is called, or for LONGEST_RECORDING: once it hears, {promise of {audio, rate}, stop}.
+     `heard` is given each new piece, and all that was recorded so far. */
   async function record(context, stream, heard) {
     let stop;
     const done = new Promise((resolve) => (stop = resolve));
@@ -351,8 +441,9 @@
       if (length === audio.length) stop();
       if (length - looked < rate / 20) return;
       looked = length;
-      heard(audio.subarray(Math.max(0, length - rate / 20), length));
-      const word = findWords(audio.subarray(0, length), rate).words.at(-1);
+      const all = audio.subarray(0, length);
+      heard(audio.subarray(Math.max(0, length - rate / 20), length), { audio: all, rate });
+      const word = findWords(all, rate).words.at(-1);
       if (word && length / rate - word.end > PAUSE) stop();
     });
     const source = context.createMediaStreamSource(stream);
@@ -366,18 +457,40 @@
     return { promise: finish(), stop };
   }
 
-  window.sayADigit = { answer, ask, decode, findWords, fit, load, resample };
+  /* Asks for the microphone, and switches it off again: what `record` gives. `started` is given what stops it.
+     context: an AudioContext, made while the press still counted as the reader's own; it is closed. */
+  async function microphone(context, heard, started) {
+    let stream = null;
+    try {
+      if (!navigator.mediaDevices?.getUserMedia) throw new Told(SAID.insecure);
+      const plain = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+      try {
+        stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
+      } catch (error) {
+        throw microphoneProblem(error);
+      }
+      await context.resume();
+      const { promise, stop } = await record(context, stream, heard);
+      started(stop);
+      return await promise;
+    } finally {
+      stream?.getTracks().forEach((track) => track.stop());
+      context.close();
+    }
+  }
+
+  window.sayADigit = { BUILT, SAID, Told, answer, ask, decode, findWords, fit, hear, load, microphone, needed, oneWord, partOf, resample, second, wordsIn };
 
   /* ---- The page ---- */
 
-  const VIRIDIS =
-    "440154 481a6c 472f7d 414487 39568c 31688e 2a788e 23888e 1f988b 22a884 35b779 54c568 7ad151 a5db36 d2e21b fde725"
+  const MAGMA = // as in all figures of the course
+    "000004 0b0924 20114b 3b0f70 57157e 721f81 8c2981 a8327d c43c75 de4968 f1605d fa7f5e fe9f6d febf84 fddea0 fcfdbf"
       .split(" ")
       .map((colour) => [0, 2, 4].map((i) => parseInt(colour.slice(i, i + 2), 16)));
 
   function colour(value) {
-    const place = Math.min(0.9999, Math.max(0, value)) * (VIRIDIS.length - 1), low = Math.floor(place);
-    return VIRIDIS[low].map((one, i) => one + (place - low) * (VIRIDIS[low + 1][i] - one));
+    const place = Math.min(0.9999, Math.max(0, value)) * (MAGMA.length - 1), low = Math.floor(place);
+    return MAGMA[low].map((one, i) => one + (place - low) * (MAGMA[low + 1][i] - one));
   }
 
   function element(name, className = "", text = "") {
@@ -399,40 +512,42 @@
 
   /* A frequency's place on the mel scale of the model's recipe. */
   function mel(frequency) {
-    if (BUILT.model.recipe.mel_scale === "htk") return 2595 * Math.log10(1 + frequency / 700);
+    if (BUILT.spotter.recipe.mel_scale === "htk") return 2595 * Math.log10(1 + frequency / 700);
     return frequency < 1000 ? (3 * frequency) / 200 : 15 + (27 * Math.log(frequency / 1000)) / Math.log(6.4);
   }
 
   /* Where a frequency lies in the picture, from 0 at its lower edge to 1. */
   function height(frequency) {
-    const { f_min, f_max, n_mels } = BUILT.model.recipe;
+    const { f_min, f_max, n_mels } = BUILT.spotter.recipe;
     const bin = ((mel(frequency) - mel(f_min)) / (mel(f_max) - mel(f_min))) * (n_mels + 1) - 1;
     return (bin + 0.5) / n_mels;
   }
 
-  function pictureOf({ picture, word, label, kind }) {
-    const { n_mels, frames, hop, sample_rate, f_max } = BUILT.model.recipe;
-    const low = picture.reduce((a, b) => Math.min(a, b)), high = picture.reduce((a, b) => Math.max(a, b));
+  /* The picture, rows of one mel bin each, of the part of a recording that begins at `start` seconds. */
+  function pictureOf(picture, heard, start) {
+    const { n_mels, hop, sample_rate, f_max } = BUILT.spotter.recipe;
+    const frames = picture[0].length, all = picture.flatMap((row) => [...row]);
+    const high = all.reduce((a, b) => Math.max(a, b)), low = Math.max(high - 80, all.reduce((a, b) => Math.min(a, b)));
     const canvas = element("canvas");
     [canvas.width, canvas.height] = [frames, n_mels];
     const context = canvas.getContext("2d");
     const image = context.createImageData(frames, n_mels);
     let brightest = 0;
-    picture.forEach((value, i) => {
+    all.forEach((value, i) => {
       const row = Math.floor(i / frames), column = i % frames;
       image.data.set([...colour((value - low) / (high - low || 1)), 255], 4 * ((n_mels - 1 - row) * frames + column));
-      if (value > picture[brightest]) brightest = i;
+      if (value > all[brightest]) brightest = i;
     });
     context.putImageData(image, 0, 0);
     const share = (Math.floor(brightest / frames) + 0.5) / n_mels;
     const nearest = [100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 4000, 6000, 8000]
       .filter((one) => one <= f_max)
       .reduce((a, b) => (Math.abs(height(b) - share) < Math.abs(height(a) - share) ? b : a));
+    const whole = (frames * hop) / sample_rate;
     canvas.setAttribute("role", "img");
     canvas.setAttribute(
       "aria-label",
-      `Log-mel picture of ${kind === "digit" ? `the word that was read as ${spell(label)}` : "a sound that is no digit"}. ` +
-        `The word takes the first ${seconds(Math.min(word.end - word.start, frames * hop / sample_rate))}; what follows is dark. ` +
+      `Log-mel picture of what was said, ${seconds(whole)} long: ${heard.map(inWords).join(", ")}. ` +
         `The brightest place is at ${seconds(((brightest % frames) * hop) / sample_rate)}, near ${nearest} hertz.`,
     );
     const box = element("div", "say-picture");
@@ -445,26 +560,32 @@
     for (const one of [200, 500, 1000, 2000, 4000, 8000]) {
       if (height(one) < 0.99) frequencies.append(tick(one < 1000 ? `${one} Hz` : `${one / 1000} kHz`, "bottom", height(one)));
     }
-    const whole = (frames * hop) / sample_rate;
-    for (let time = 0; time < whole - 0.05; time += 0.25) times.append(tick(time ? `${time} s`: "0", "left", time / whole));
+    const step = whole > 6 ? 2 : whole > 3 ? 1 : whole > 1.5 ? 0.5 : 0.25;
+    for (let time = 0; time < whole - 0.05; time += step) times.append(tick(time ? `${time} s`: "0", "left", time / whole));
     for (const axis of [frequencies, times]) axis.setAttribute("aria-hidden", "true");
     box.append(frequencies, canvas, times);
+    if (heard.length > 1) {
+      const signs = element("div", "say-signs");
+      for (const one of heard) signs.append(tick(sign(one), "left", ((one.start + one.end) / 2 - start) / whole));
+      signs.setAttribute("aria-hidden", "true");
+      box.append(signs);
+    }
     const figure = element("figure", "say-seen");
     figure.append(box, element("figcaption", "", "What the network sees: time runs to the right, low tones lie at the bottom, bright is loud."));
     return figure;
   }
 
-  function barsOf({ logProbabilities, kind, label }) {
+  function barsOf({ chances, kind, label }) {
     const list = element("ol", "say-bars");
     list.setAttribute("role", "list"); // some browsers take a list without numbers for none
-    list.setAttribute("aria-label", kind === "digit" ? "Probability of each digit" : "Probability of each digit, had it been one");
-    BUILT.model.labels.forEach((one, i) => {
-      const row = element("li", kind === "digit" && one === label ? "best" : "");
+    list.setAttribute("aria-label", "How likely each answer is");
+    [...BUILT.spotter.labels, "another word", "no word"].forEach((one, i) => {
+      const row = element("li", kind !== "notDigit" && one === label ? "best" : "");
       const bar = element("span", "say-bar");
       bar.append(element("span"));
-      bar.firstChild.style.width = `${(100 * Math.exp(logProbabilities[i])).toFixed(2)}%`;
+      bar.firstChild.style.width = `${(100 * chances[i]).toFixed(2)}%`;
       bar.setAttribute("aria-hidden", "true");
-      row.append(element("span", "say-label", one), bar, element("span", "say-value", percent(Math.exp(logProbabilities[i]))));
+      row.append(element("span", "say-label", one), bar, element("span", "say-value", percent(chances[i])));
       list.append(row);
     });
     return list;
@@ -488,7 +609,7 @@
 
   /* The whole recording as a line, the words in it marked. */
   function waveOf({ audio, words }) {
-    const { sample_rate } = BUILT.model.recipe;
+    const { sample_rate } = BUILT.spotter.recipe;
     const columns = 300, size = audio.length / columns;
     const peak = audio.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-4);
     const whole = audio.length / sample_rate;
@@ -515,44 +636,61 @@
     return figure;
   }
 
-  function cardOf(one) {
-    const { sample_rate } = BUILT.model.recipe;
-    const card = element("div", `say-card ${one.kind}`);
-    const head = element("p", "say-head");
-    if (one.kind === "digit") head.append(element("b", "say-digit", one.label), element("span", "", spell(one.label)));
-    else head.append(element("b", "say-digit", "?"), element("span", "", "not a digit"));
-    card.append(head);
-    if (one.kind === "long") return card;
+  /* What was heard, as one sign: a digit, with a question mark if it is a guess; a dot for what is no digit. */
+  const sign = ({ kind, label }) => ({ digit: label, unsure: `${label}?`, notDigit: "·" })[kind];
+  const inWords = ({ kind, label }) => ({ digit: spell(label), unsure: `perhaps ${spell(label)}`, notDigit: "no digit" })[kind];
+
+  /* The signs in a row, large. */
+  function showSigns(place, heard) {
+    place.replaceChildren(
+      ...heard.map((one) => element("b", `say-digit ${one.kind}`, heard.length === 1 && one.kind === "notDigit" ? "?" : sign(one))),
+    );
+    place.classList.toggle("several", heard.length > 4);
+  }
+
+  /* Bars of one word, the picture of all that was said, and how it sounds. */
+  async function cardOf({ audio, words, heard }) {
+    const said = { start: words[0].start, end: words.at(-1).end };
+    const clip = partOf(audio, said), { picture } = await hear(clip);
+    const card = element("div", "say-card");
     const left = element("div", "say-left");
-    left.append(barsOf(one));
-    if (one.kind === "notDigit") {
-      left.append(
-        element("p", "say-why", "The bars always add up to 100 %, whatever was said. So a second number decides whether they count: " +
-          `how sure the network is that any digit was said. Here it is ${one.score.toFixed(1)}, and a digit needs ${BUILT.model.threshold.toFixed(1)}.`),
-      );
+    if (heard.length === 1) left.append(barsOf(heard[0]));
+    else {
+      const list = element("ol", "say-list");
+      for (const one of heard) list.append(element("li", "", `${inWords(one)}, ${percent(one.chance)}, from ${seconds(one.start)} to ${seconds(one.end)}`));
+      left.append(list);
     }
-    const right = pictureOf(one);
-    right.append(playerOf(one.clip, sample_rate, "What the network heard"));
+    const right = pictureOf(picture, heard, said.start);
+    right.append(playerOf(clip, BUILT.spotter.recipe.sample_rate, "What the network heard"));
     card.append(left, right);
     return card;
   }
 
   /* One sentence for the status line, or two: what was heard, or what to do. */
-  function sentence({ words, peak, answer: one }) {
-    if (!one) return peak < SILENT + 5 ? SAID.silence : peak < BUILT.words.quiet ? SAID.quiet : SAID.click;
-    const heard = one.kind === "digit" ? `I heard ${spell(one.label)}, and I am ${percent(one.probability)} sure.` : SAID[one.kind];
-    return words.length > 1 ? `${heard} ${many(words.length)}` : heard;
+  function sentence({ peak, heard }) {
+    if (!heard.length) return peak < SILENT + 5 ? SAID.silence : peak < BUILT.words.quiet ? SAID.quiet : SAID.click;
+    const [one] = heard;
+    if (heard.every(({ kind }) => kind === "notDigit")) return SAID.notDigit;
+    if (heard.length > 1) return `I heard ${heard.map(inWords).join(", ")}.`;
+    if (one.kind === "unsure") return `I am not sure. Perhaps ${spell(one.label)}: ${percent(one.chance)}.`;
+    return `I heard ${spell(one.label)}, and I am ${percent(one.chance)} sure.`;
+  }
+
+  function other(found) {
+    if (!found) return "";
+    const read = found.kind === "digit" ? `${spell(found.label)}, ${percent(found.probability)}` : "no digit";
+    return `The small network of chapter 7 reads the first word as: ${read}.`;
   }
 
   function start() {
     const box = document.getElementById("say");
     if (!box) return;
     const find = (name) => box.querySelector(`.say-${name}`);
-    const [speak, word, status, meter, loading, bar, answers] =
-      ["speak", "speak-word", "status", "meter", "loading", "progress", "answers"].map(find);
+    const [speak, word, status, meter, loading, bar, answers, signs, result, also, small] =
+      ["speak", "speak-word", "status", "meter", "loading", "progress", "answers", "signs", "result", "also", "small"].map(find);
     const file = find("file"), choose = find("choose"), samples = find("samples");
-    let recording = null;
-    let links = [];
+    let stop = null; // ends the recording
+    let last = null; // the sound that was answered
 
     function say(text, kind = "") {
       status.textContent = text;
@@ -568,29 +706,30 @@
       word.textContent = label;
     }
 
-    if (!BUILT || !BUILT.runtime || !BUILT.model) {
+    if (!BUILT || !BUILT.runtime || !BUILT.spotter) {
       const missing = !BUILT
         ? "This copy of the page was not built with the book. Run `make book`, and open the page in the built book."
         : !BUILT.runtime
           ? "This copy of the book was built without the runtime, so the page cannot answer. With Node.js and a network, `make book` fetches it and builds the book again."
-          : "This copy of the book was built without the model, so the page cannot answer. `make small` trains it, and `make book` builds the book again.";
+          : "This copy of the book was built without the model, so the page cannot answer. `make strangers` trains it, and `make book` builds the book again.";
       box.dataset.state = "missing";
       say(missing, "problem");
       for (const button of box.querySelectorAll("button")) button.disabled = true;
       return;
     }
 
-    const parts = Object.values(BUILT.parts).reduce((sum, one) => sum + one.bytes, 0);
+    const parts = needed("spotter").reduce((sum, one) => sum + BUILT.parts[one].bytes, 0);
     find("size").textContent = `${Math.ceil(parts / 1e6)} MB`;
+    find("both").hidden = !BUILT.small;
     state("idle", "Say a digit");
 
-    async function loaded() {
-      if (session) return;
+    async function loaded(name = "spotter") {
+      if (!needed(name).length) return;
       state("loading", "Loading");
       say("Loading the model from this book.");
       loading.hidden = false;
       try {
-        await load((share) => {
+        await load(name, (share) => {
           if (share === null) bar.removeAttribute("value");
           else bar.value = share;
           loading.querySelector("span").textContent = share === null ? "starting" : percent(share);
@@ -603,21 +742,24 @@
 
     function clear() {
       for (const link of answers.querySelectorAll("audio")) URL.revokeObjectURL(link.src);
-      answers.replaceChildren();
+      for (const place of [answers, signs]) place.replaceChildren();
+      small.textContent = "";
     }
 
-    /* One thing at a time: runs `work`, which gives a sound, shows the answer or what went wrong. */
-    async function run(work) {
+    /* What the small network reads of the last sound, if it is asked too. */
+    async function askBoth() {
+      small.textContent = "";
+      if (!also.checked || !last) return;
+      await loaded("small");
+      small.textContent = other(await second(last));
+    }
+
+    /* One thing at a time: runs `work`, shows what went wrong. */
+    async function alone(work) {
       if (box.dataset.state !== "idle") return;
       state("thinking", "Thinking");
-      clear();
       try {
-        const sound = await work();
-        state("thinking", "Thinking");
-        const found = await answer(sound);
-        if (found.answer) answers.append(cardOf(found.answer));
-        answers.append(waveOf(found));
-        say(sentence(found), found.answer?.kind === "digit" ? "answer" : "problem");
+        await work();
       } catch (error) {
         if (!(error instanceof Told)) console.error(error);
         say(error instanceof Told ? error.message : SAID.broken, "problem");
@@ -627,32 +769,54 @@
       }
     }
 
+    /* Shows the answer to the sound that `work` gives. */
+    const run = (work) =>
+      alone(async () => {
+        clear();
+        last = await work();
+        state("thinking", "Thinking");
+        const found = await answer(last);
+        showSigns(signs, found.heard);
+        await askBoth();
+        if (found.heard.length) answers.append(await cardOf(found));
+        answers.append(waveOf(found));
+        say(sentence(found), found.heard.some(({ kind }) => kind !== "notDigit") ? "answer" : "problem");
+        result.scrollIntoView({ block: "nearest" });
+      });
+
     async function listen() {
-      if (!navigator.mediaDevices?.getUserMedia) throw new Told(SAID.insecure);
       const context = new AudioContext(); // made while the press still counts as the reader's own
-      let stream = null;
-      try {
-        await loaded();
-        state("asking", "Waiting");
-        say("The browser asks whether this page may use the microphone. Please allow it.");
-        const plain = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+      await loaded();
+      state("asking", "Waiting");
+      say("The browser asks whether this page may use the microphone. Please allow it.");
+      let looked = 0, looking = false;
+      /* Shows the digits that were said so far. The last word may still go on. */
+      async function look({ audio, rate }) {
+        if (looking || audio.length - looked < TURN * rate) return;
+        [looked, looking] = [audio.length, true];
         try {
-          stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
-        } catch (error) {
-          throw microphoneProblem(error);
+          const { heard } = await answer({ audio: audio.slice(), rate });
+          if (stop) showSigns(signs, heard);
+        } finally {
+          looking = false;
         }
-        await context.resume();
-        recording = await record(context, stream, (piece) => {
-          const level = levels(piece, context.sampleRate).reduce((a, b) => Math.max(a, b), SILENT);
-          meter.style.setProperty("--level", Math.max(0, Math.min(1, (level + 60) / 50)).toFixed(3));
-        });
-        state("listening", "Listening");
-        say("Listening. Say one digit now. Press again to stop.");
-        return await recording.promise;
+      }
+      try {
+        return await microphone(
+          context,
+          (piece, sofar) => {
+            const level = levels(piece, sofar.rate).reduce((a, b) => Math.max(a, b), SILENT);
+            meter.style.setProperty("--level", Math.max(0, Math.min(1, (level + 60) / 50)).toFixed(3));
+            look(sofar).catch(console.error);
+          },
+          (end) => {
+            stop = end;
+            state("listening", "Listening");
+            say("Listening. Say a digit, or several. Press again to stop.");
+          },
+        );
       } finally {
-        recording = null;
-        stream?.getTracks().forEach((track) => track.stop());
-        context.close();
+        stop = null;
       }
     }
 
@@ -666,9 +830,10 @@
     }
 
     speak.addEventListener("click", () => {
-      if (recording) recording.stop();
+      if (stop) stop();
       else run(listen);
     });
+    also.addEventListener("change", () => alone(askBoth));
     choose.addEventListener("click", () => box.dataset.state === "idle" && file.click());
     file.addEventListener("change", () => {
       const [chosen] = file.files;
