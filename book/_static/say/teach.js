@@ -644,11 +644,12 @@
 
     /* ---- Synthetic voices, for whoever has no microphone ---- */
 
-    const teacher = find("teach-sample"), asked = find("say-samples");
-    teacher.addEventListener("click", () =>
+    const asked = find("teach-asked-of");
+    find("teach-sample").addEventListener("click", () =>
       alone(async () => {
         const { words } = BUILT.teach;
         await takeAll(new TextDecoder().decode(await S.part(`sample-${words.name}`, words)));
+        asked.hidden = false;
       }),
     );
     for (const one of BUILT.teach.asked) {
@@ -663,7 +664,7 @@
           return S.decode(bytes);
         }),
       );
-      asked.append(sample);
+      asked.lastElementChild.append(sample);
     }
 
     // Files that are dropped on a word are its examples; elsewhere the browser would leave the page and open them.
