@@ -18,8 +18,12 @@ BIBLIOGRAPHY = "\n```{bibliography}\n:all:\n:style: plain\n```\n"
 SHORTEST_ALT_TEXT = 20  # characters: shorter is a label, not a description
 SENTENCE = re.compile(r"[A-Z](?:\S* ){5,}\S*[.!?]")  # of six words or more: less is a label, not a caption
 
-LISTENS = "book/say_a_digit"  # the page that hears a microphone
-# What that page may load and ask: files of the book, from a server or a disk, and what it makes itself. Nothing may be sent.
+# The pages that hear a microphone, and their scripts.
+LISTENS = {
+    "book/say_a_digit": ("built.js", "say.js"),
+    "book/teach_it": ("built.js", "say.js", "teach.js"),
+}
+# What these pages may load and ask: files of the book, from a server or a disk, and what it makes itself. Nothing may be sent.
 OWN = "'self' file:"
 POLICY = (
     f"default-src 'none'; base-uri 'none'; form-action {OWN}; script-src {OWN} blob: 'wasm-unsafe-eval' 'unsafe-hashes' {{}}; "
@@ -107,7 +111,7 @@ def _anchor_terms(app, doctree) -> None:
 
 
 def _finish_page(app, pagename, templatename, context, doctree) -> None:
-    """Adds a button and the scripts of the page "Say a digit"; takes out what jupyter-book adds and the book has no use for."""
+    """Adds a button and the scripts of the pages that listen; takes out what jupyter-book adds and the book has no use for."""
     for group in context.get("header_buttons", []):
         if group.get("label") == "launch-buttons":
             button = {"type": "link", "text": "JupyterLab", "icon": "fas fa-flask"}
@@ -115,10 +119,10 @@ def _finish_page(app, pagename, templatename, context, doctree) -> None:
             # `make lab` serves the whole checkout at the usual port, so that links to other pages lead somewhere.
             button["url"] = f"http://localhost:8888/lab/tree/{pagename}.ipynb"
             group["buttons"].append(button)
-    if pagename == LISTENS:
+    if pagename in LISTENS:
         app.add_css_file("say/say.css")
-        for script in ("say/built.js", "say/say.js"):
-            app.add_js_file(script, loading_method="defer")
+        for script in LISTENS[pagename]:
+            app.add_js_file(f"say/{script}", loading_method="defer")
     # Scripts of thebe, which jupyter-book always adds: unused here, and they name another host.
     for kind in ("script_files", "css_files"):
         context[kind] = [file for file in context.get(kind, []) if "thebe" not in f"{file} {vars(file)}".lower()]
@@ -131,9 +135,10 @@ def _finish_page(app, pagename, templatename, context, doctree) -> None:
 
 
 def _forbid(app, exception) -> None:
-    """Writes a content security policy into the page that listens; of inline scripts it lets the theme's own run, by their digests."""
-    page = Path(app.outdir) / f"{LISTENS}.html"
-    if exception is None and page.is_file():
+    """Writes a content security policy into the pages that listen; of inline scripts it lets the theme's own run, by their digests."""
+    for page in (Path(app.outdir) / f"{name}.html" for name in LISTENS):
+        if exception is not None or not page.is_file():
+            continue
         text = page.read_text(encoding="utf-8")
         scripts = {script or html.unescape(handler) for script, handler in INLINE.findall(text)}
         digests = sorted(base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts)

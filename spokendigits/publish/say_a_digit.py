@@ -1,4 +1,4 @@
-"""The page "Say a digit": writes all that it loads when a reader asks for it (`python -m spokendigits.publish.say_a_digit` fetches).
+"""The pages "Say a digit" and "Teach it your own words": writes all that they load when a reader asks for it (`python -m spokendigits.publish.say_a_digit` fetches).
 
 A browser that reads the book from a disk (file://) may neither fetch a file nor import a module, but it runs classic
 scripts. So the runtime (ONNX Runtime Web), the model and the sample clips become scripts that carry them packed (gzip)
@@ -13,10 +13,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
+import onnx
 import soundfile
+import soxr
+from onnx import numpy_helper
 
 from spokendigits.corpora import espeak, recording
 from spokendigits.corpora.synthetic import SPEAKERS
@@ -43,6 +47,11 @@ SCRIPTS = {"ort-wasm-simd-threaded.mjs": "loader", "ort-wasm-simd-threaded.wasm"
 # One clip a word, each by another of the synthetic corpus's voices; the last word is no digit.
 SPOKEN = {"seven": "s12", "three": "s07", "nine": "s01", "zero": "s54", "banana": "s21"}
 NOISE = "rustling"
+# What the page "Teach it your own words" can be tried with: three recordings of each word by one German voice, and each
+# word by another voice, as well as a word that is not taught.
+TAUGHT, TAKES, TEACHER = ("Katze", "Hund", "Vogel"), 3, ("teacher", "de", "f3")
+ASKED, STRANGER = (*TAUGHT, "Fenster"), ("stranger", "de", "m3")
+KEPT, KEPT_RATE = "spokendigits words, version 1", 16_000  # what a file of that page begins with, and its sample rate
 LEAD, TAIL, FLOOR = 0.5, 0.6, 0.0005  # seconds before and after a word; standard deviation of the noise floor
 
 
@@ -110,6 +119,8 @@ def stage(folder: Path | str, runtime: Path | str | None = None) -> dict:
     folder, runtime = Path(folder), runtime or find_runtime()
     sources = {name: folder / name for name in MODELS if (folder / name).is_file()}
     models = {told: _facts(sources[name]) if name in sources else None for name, told in MODELS.items()}
+    if models["spotter"]:
+        models["spotter"]["scales"] = scales(sources["spotter.onnx"])
     if runtime is not None:
         sources |= {name: Path(runtime) / name for name in FILES}
         shutil.copy(sources.pop("ort.wasm.min.js"), folder)
@@ -123,6 +134,7 @@ def stage(folder: Path | str, runtime: Path | str | None = None) -> dict:
         | {"cancel": recording.CANCEL},
         "parts": {SCRIPTS[name]: _pack(SCRIPTS[name], path, folder) for name, path in sources.items()},
         "samples": _samples(folder),
+        "teach": _words_to_teach(folder) | {"format": KEPT, "rate": KEPT_RATE},
     }
     (folder / "built.js").write_text(f"window.SAY_BUILT = {json.dumps(told, indent=1)};\n", encoding="utf-8")
     return told
@@ -134,6 +146,15 @@ def _facts(model: Path) -> dict:
     names = ("sample_rate", "seconds", "window", "hop", "n_mels", "f_min", "f_max", "mel_scale", "samples", "frames")
     recipe = {name: getattr(loaded.recipe, name) for name in names}
     return {"recipe": recipe, "labels": list(loaded.labels), "threshold": loaded.threshold}
+
+
+def scales(model: Path) -> dict[str, list[float]]:
+    """Mean and spread of each number of the speech embedding in the speech that a spotter learned from: its first layer has them."""
+    graph = onnx.load(model).graph
+    (norm,) = (node for node in graph.node if node.op_type == "BatchNormalization")
+    held = {value.name: value for value in graph.initializer}
+    mean, variance = (numpy_helper.to_array(held[name]).astype(float) for name in norm.input[3:5])
+    return {"mean": mean.round(5).tolist(), "spread": np.sqrt(variance).round(5).tolist()}
 
 
 def _pack(name: str, source: Path, folder: Path) -> dict[str, int]:
@@ -160,6 +181,55 @@ def _samples(folder: Path) -> list[dict]:
         soundfile.write(Path(fresh) / f"{NOISE}.wav", _rustle(), espeak.SAMPLE_RATE, subtype="PCM_16")
         clips = {word: Path(fresh) / f"{word}.wav" for word in (*SPOKEN, NOISE)}
         return [{"name": word} | _pack(f"sample-{word}", clip, folder) for word, clip in clips.items()]
+
+
+def _words_to_teach(folder: Path) -> dict:
+    """Makes what the page "Teach it your own words" can be tried with: a file as it saves one, and clips of another voice."""
+    with tempfile.TemporaryDirectory(prefix="spokendigits-teach-") as fresh:
+        jobs = []
+        for (name, *voice), words, takes in ((TEACHER, TAUGHT, TAKES), (STRANGER, ASKED, 1)):
+            said = []
+            for number, word in enumerate(words * takes):
+                take = number // len(words)
+                how = {"rate": 150 + 12 * take, "pitch": 50 + 6 * take, "range": 50, "peak": 0.6, "noise": FLOOR}
+                said.append(
+                    espeak.Utterance(
+                        f"{word}-{take}.wav", word + ("", "?", "!")[take], number, lead=LEAD, tail=TAIL, **how
+                    )
+                )
+            jobs.append(espeak.Job(name, *voice, str(Path(fresh) / name), said))
+        for _ in espeak.speak_all(jobs, cores()):
+            pass
+        heard = {
+            word: [_word_in(Path(fresh) / TEACHER[0] / f"{word}-{take}.wav") for take in range(TAKES)]
+            for word in TAUGHT
+        }
+        (Path(fresh) / "words.json").write_text(kept(heard), encoding="utf-8")
+        clips = {word: Path(fresh) / STRANGER[0] / f"{word}-0.wav" for word in ASKED}
+        return {
+            "words": {"name": "taught"} | _pack("sample-taught", Path(fresh) / "words.json", folder),
+            "asked": [{"name": word} | _pack(f"sample-{word}", clip, folder) for word, clip in clips.items()],
+        }
+
+
+def _word_in(clip: Path) -> np.ndarray:
+    """The spoken part of a WAV file of one word, int16 [n] at KEPT_RATE."""
+    audio, rate = soundfile.read(clip, dtype="float32")
+    audio = soxr.resample(audio, rate, KEPT_RATE)
+    words = vad.find_words(audio, KEPT_RATE)
+    part = audio[round(words[0].start * KEPT_RATE) : round(words[-1].end * KEPT_RATE)]
+    return np.clip(np.round(part * 32767), -32768, 32767).astype("<i2")
+
+
+def kept(words: dict[str, list[np.ndarray]]) -> str:
+    """A file of the page "Teach it your own words": of each word its examples, int16 [n] at KEPT_RATE."""
+    listed = [
+        {"word": word, "examples": [base64.b64encode(one.astype("<i2").tobytes()).decode() for one in examples]}
+        for word, examples in words.items()
+    ]
+    text = "\n".join(line for one in listed for line in (one["word"], *one["examples"]))
+    told = {"format": KEPT, "rate": KEPT_RATE, "crc32": zlib.crc32(text.encode()), "words": listed}
+    return json.dumps(told, indent=1, ensure_ascii=False)
 
 
 def _rustle() -> np.ndarray:

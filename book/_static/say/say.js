@@ -479,7 +479,11 @@
     }
   }
 
-  window.sayADigit = { BUILT, SAID, Told, answer, ask, decode, findWords, fit, hear, load, microphone, needed, oneWord, partOf, resample, second, wordsIn };
+  // Those of the second line are for teach.js alone.
+  window.sayADigit = {
+    BUILT, SAID, Told, answer, ask, decode, findWords, fit, hear, load, microphone, needed, oneWord, partOf, resample, second, wordsIn,
+    SILENT, centred, drawing, element, levels, part, playerOf,
+  };
 
   /* ---- The page ---- */
 
