@@ -5,7 +5,7 @@ READY = $(VENV)/.ready
 # One torch thread a process: two processes with two threads each would stand in each other's way.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: run test check test-all lint book lab students pack slides pdf outputs full real synthetic transfer small bench gpu seat stale links clean setup help
+.PHONY: run test check test-all lint book lab students pack slides pdf outputs full real synthetic transfer small strangers bench gpu seat stale links clean setup help
 .DEFAULT_GOAL := run
 
 # Makes the data, runs the seven notebooks in order, builds the book. Seven minutes on two cores.
@@ -80,6 +80,10 @@ transfer: $(READY)
 # The model of the page "Say a digit": book/_static/say/digits.onnx, small.json, export.json. Two hours; needs espeak-ng and flite.
 small: $(READY)
 	$(BIN)/python -m studies.small
+
+# The model that answers: book/_static/say/spotter.onnx and strangers.json. Half an hour on a GPU, half a day on two cores.
+strangers: $(READY)
+	$(BIN)/python -m studies.strangers
 
 # How fast it is, as ratios: book/results/bench.json and its figure. Leave the computer alone meanwhile.
 bench: $(READY)

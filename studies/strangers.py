@@ -368,7 +368,7 @@ def measure(heard: Heard, said: dict[str, dict]) -> dict:
             "synthetic_noises": passing(noises[noises["corpus"] == "others"]),
         },
         "fsdd": {"likeliest": score(left_out), "digits": score(whole(left_out))}
-        | {"speakers": (left_out["predicted"] == left_out["digit"]).groupby(left_out["speaker"]).mean().to_dict()},
+        | {"by_speaker": (left_out["predicted"] == left_out["digit"]).groupby(left_out["speaker"]).mean().to_dict()},
         "nobody": {name: score(alone[alone["corpus"] == name]) for name in ("fsdd", "speech_commands")},
         "elsewhere": {name: {"right": single[name], "clips": len(ends[name]["digits"])} for name in single},
         "strings": {
@@ -407,7 +407,7 @@ def write_results() -> None:
             "sha256": sha256(page),
             "parameters": sum(value.numel() for value in spotter.parameters()),
             "made": {name: last[name] for name in ("plan", "device", "training", "versions", "finished")}
-            | {"alone": said["nobody"]["plan"]},
+            | {"alone": said["nobody"]["plan"], "taught": heard.people()},
         },
     )
 

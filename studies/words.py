@@ -223,6 +223,43 @@ def transfer(results: dict) -> dict[str, str]:
     }
 
 
+def strangers(results: dict) -> dict[str, str]:
+    """The model that answers, and people whom it has not heard (`strangers`)."""
+    people, fsdd, strings = results["strangers"], results["fsdd"], results["strings"]
+    scores = {
+        "digits": people["digits"],
+        "likeliest": people["likeliest"],
+        "words": people["words"]["taken"],
+        "words_kept": people["words"]["at_kept"],
+        "noises": people["noises"]["taken"],
+        "noises_kept": people["noises"]["at_kept"],
+        "synthetic_noises": people["synthetic_noises"]["taken"],
+        "fsdd": fsdd["likeliest"],
+        "nobody": results["nobody"]["fsdd"],
+    }
+    texts = {f"strangers_{name}": in_words(score) for name, score in scores.items()}
+    for name, score in scores.items():
+        texts[f"strangers_{name}_clips"] = f"{score['clips']:,}"
+        texts[f"strangers_{name}_people"] = f"{score['speakers']:,}"
+    auroc, single = people["words"]["auroc"], list(results["elsewhere"].values())
+    asked = sum(one["clips"] for one in single)
+    worst = min(fsdd["by_speaker"], key=fsdd["by_speaker"].get)
+    return {
+        **texts,
+        "strangers_auroc": f"{auroc['value']:.3f} (95 % interval {auroc['low']:.3f} to {auroc['high']:.3f})",
+        "strangers_fsdd_worst": f"{100 * fsdd['by_speaker'][worst]:.1f} %, {worst}",
+        "strangers_single": f"{round(sum(one['right'] * one['clips'] for one in single))} of {asked}",
+        "strangers_strings": f"{strings['whole']} of {strings['recordings']}",
+        "strangers_strings_digits": str(strings["digits"]),
+        "strangers_strings_edits": str(strings["edits"]),
+        "strangers_kept": f"{100 * results['kept']['share']:.0f} %",
+        "strangers_mb": f"{results['bytes'] / 1e6:.1f}",
+        "strangers_parameters": f"{results['parameters']:,}",
+        "strangers_minutes": f"{results['made']['training'] / 60:.0f}",
+        **origin("strangers", results["made"]["device"], results["made"]),
+    }
+
+
 # The file of book/results, without its suffix, and what words it.
 PROSE: dict[str, Callable[[dict], dict[str, str]]] = {
     "fsdd": fsdd,
@@ -233,4 +270,5 @@ PROSE: dict[str, Callable[[dict], dict[str, str]]] = {
     "gpu": gpu,
     "seat": seat,
     "transfer": transfer,
+    "strangers": strangers,
 }

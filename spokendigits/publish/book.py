@@ -100,7 +100,7 @@ def _stage(source: Path, notebooks: Path, stage: Path, prose: dict[str, str]) ->
     # The buttons open a release: its notebooks install its package, whatever the branch holds by now.
     config["repository"]["branch"] = f"v{__version__}"
     (stage / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-    own_model = card.of_course(words.stored("small"), words.stored("export"))
+    own_model = card.of_course(*map(words.stored, ("small", "export", "strangers")))
     (stage / "book" / "model_card.md").write_text(card.render(own_model), encoding="utf-8")
     for page in (stage / "book").glob("*.md"):
         # Sphinx puts no numbers into the options of a directive, and alt texts have some.

@@ -43,8 +43,8 @@ def energy(seconds: float, device: str) -> dict:
     return {"kwh": seconds * watts / 3.6e6, "watts": watts, "device": device}
 
 
-def of_course(small: dict, export: dict) -> dict:
-    """The card's values for the course's own small model, from `book/results/small.json` and `export.json`.
+def of_course(small: dict, export: dict, strangers: dict | None = None) -> dict:
+    """The card's values for the course's own models, from `book/results/small.json`, `export.json` and `strangers.json`.
 
     Raises CourseError when a part of small.json is missing.
     """
@@ -59,6 +59,7 @@ def of_course(small: dict, export: dict) -> dict:
     return {
         "small": small,
         "export": export,
+        "strangers": strangers and strangers["prose"] | {"taught": strangers["made"]["taught"]},
         "recipe": recipe,
         "record": small["made"],
         "known": True,
@@ -142,7 +143,7 @@ def render(values: dict) -> str:
     }
     constants = {"unknown": UNKNOWN, "not_recorded": NOT_RECORDED, "most": MOST, "core": CORE, "gpu": GPU}
     card = environment.get_template("model_card.jinja").make_module(
-        {"run": None, "repository": REPOSITORY} | constants | values
+        {"run": None, "strangers": None, "repository": REPOSITORY} | constants | values
     )
     return environment.get_template("model_card.md").render(card=card)
 
@@ -162,7 +163,7 @@ def write(folder: Path | str, run: Path | str | None = None, name: str = CARD) -
     results of the course's own are missing.
     """
     path = Path(folder) / name
-    values = of_course(words.stored("small"), words.stored("export")) if run is None else of_run(run, folder)
+    values = of_course(*map(words.stored, ("small", "export", "strangers"))) if run is None else of_run(run, folder)
     with atomic_file(path) as temporary:
         temporary.write_text(plain(render(values)), encoding="utf-8")
     return path

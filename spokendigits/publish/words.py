@@ -14,10 +14,19 @@ AVERAGED = 25  # steps a point of the training curve, as in book/results/seed.js
 # Files of book/results that pages cannot do without; each is measured by the Makefile's command of that name, or of this one.
 NEEDED = ("fast", "full", "bench", "synthetic", "fsdd", "seat", "small", "export")
 COMMANDS = {"fast": "outputs", "fsdd": "real", "export": "small"}
-GPU = (
-    "On {gpu_device} the original's {{term}}`recipe` took {gpu_seconds_training} s with validation, in {gpu_precision}: "
-    "{gpu_clips_a_second} clips a second, {gpu_ms_step} ms a step ({gpu_date}, PyTorch {gpu_torch})."
-)
+GPU = """On {gpu_device} the original's {{term}}`recipe` took {gpu_seconds_training} s with validation, in {gpu_precision}: {gpu_clips_a_second} clips a second ({gpu_date}, PyTorch {gpu_torch}).
+
+| one step of 32 clips | ms | times as fast |
+|---|---|---|
+| clips and pictures alone | {gpu_ms_pictures} | |
+| the whole step, as the course trains | {gpu_ms_step} | 1 |
+| compiled | {gpu_ms_compiled} | {gpu_times_compiled} |
+| as one CUDA graph | {gpu_ms_graph} | {gpu_times_graph} |
+| compiled, as one CUDA graph | {gpu_ms_compiled_graph} | {gpu_times_compiled_graph} |
+
+A CUDA graph is a step that was recorded once and is sent to the GPU as a whole. Its arithmetic is the same.
+So what is saved is waiting: most of the time the GPU is idle, until Python has told it what comes next.
+Such a GPU pays with larger batches and larger networks than these. The course keeps the plain step: it can be read, and every GPU takes it."""
 
 
 def weights_name(label: str) -> str:

@@ -51,7 +51,7 @@ def words(logarithms: np.ndarray) -> list[Heard]:
     starts, ends = np.flatnonzero(changes[:-1] & (best != BLANK)), np.flatnonzero(changes[1:] & (best != BLANK)) + 1
     cuts = [0, *((ends[:-1] + starts[1:] + 1) // 2), len(best)] if len(starts) else []
     return [
-        Heard(max(0.0, FIRST + STEP * (first - 0.5)), FIRST + STEP * (last - 0.5), one_word(logarithms[first:last]))
+        Heard(*(max(0.0, FIRST + STEP * (cut - 0.5)) for cut in (first, last)), one_word(logarithms[first:last]))
         for first, last in pairwise(cuts)
     ]
 

@@ -338,7 +338,7 @@
     const cuts = runs.map((run, i) => (i ? Math.floor((runs[i - 1].end + run.first + 1) / 2) : 0)).concat(logarithms.length);
     return runs.map((_, i) => ({
       start: Math.max(0, FIRST + STEP * (cuts[i] - 0.5)),
-      end: FIRST + STEP * (cuts[i + 1] - 0.5),
+      end: Math.max(0, FIRST + STEP * (cuts[i + 1] - 0.5)),
       chances: oneWord(logarithms.slice(cuts[i], cuts[i + 1])),
     }));
   }
