@@ -330,6 +330,7 @@ def test_files_that_hold_no_word_get_one_sentence_in_their_row(teach, clips, tmp
     assert page.locator(".teach-examples li").count() == 1, "the good one is taken"
     page.click(".say-speak")
     assert status(page) == "Give at least two words 3 examples each, then try it."
+    assert page.get_attribute(".say-status", "data-kind") == "problem"
     for row in (0, 1):
         page.fill(f".teach-name >> nth={row}", "Apfel")
         give(page, row, *(clips["de", VOICES[0], "Apfel", take] for take in range(3)))

@@ -222,7 +222,7 @@
     let saved = true;
 
     function say(text, kind = "", place = status) {
-      place.textContent = text;
+      if (place.textContent !== text) place.textContent = text; // what is said already need not be read aloud again
       place.dataset.kind = kind;
     }
     const free = () => box.dataset.state === "idle";
@@ -332,8 +332,8 @@
       row.field.addEventListener("input", () => {
         saved &&= !row.examples.length;
         label();
-        show();
       });
+      row.field.addEventListener("change", change);
       row.record.addEventListener("click", () => {
         if (listening?.by === row.record) return listening.stop();
         alone(async () => {
@@ -450,7 +450,7 @@
       near.replaceChildren();
       label();
       show();
-      if (!status.dataset.kind || status.dataset.kind === "answer") say(known ? `It knows ${list(known.rows.map(nameOf))}. Press the button, and say one of them.` : TOLD.notReady);
+      say(known ? `It knows ${list(known.rows.map(nameOf))}. Press the button, and say one of them.` : TOLD.notReady);
     }
 
     function show() {
@@ -633,7 +633,6 @@
       }
       if (!rows.length) addRow();
       saved = true;
-      say("");
       change();
     }
     chooser(find("teach-load"), kept, ([chosen]) => alone(async () => {
