@@ -243,11 +243,11 @@ def strangers(results: dict) -> dict[str, str]:
         texts[f"strangers_{name}_people"] = f"{score['speakers']:,}"
     auroc, single = people["words"]["auroc"], list(results["elsewhere"].values())
     asked = sum(one["clips"] for one in single)
-    worst = min(fsdd["by_speaker"], key=fsdd["by_speaker"].get)
+    worst = min(fsdd["by_speaker"], key=lambda name: fsdd["by_speaker"][name]["accuracy"])
     return {
         **texts,
         "strangers_auroc": f"{auroc['value']:.3f} (95 % interval {auroc['low']:.3f} to {auroc['high']:.3f})",
-        "strangers_fsdd_worst": f"{100 * fsdd['by_speaker'][worst]:.1f} %, {worst}",
+        "strangers_fsdd_worst": f"{worst}, {in_words(fsdd['by_speaker'][worst])}",
         "strangers_single": f"{round(sum(one['right'] * one['clips'] for one in single))} of {asked}",
         "strangers_strings": f"{strings['whole']} of {strings['recordings']}",
         "strangers_strings_digits": str(strings["digits"]),
