@@ -157,6 +157,8 @@ def gpu(results: dict) -> dict[str, str]:
             texts[f"gpu_times_{key}"] = f"{step['whole step'] / step[name]:.2f}" if name in step else "not measured"
     return texts | {
         **origin("gpu", results["device"], results),
+        "gpu_clips": f"{training['clips_train'] + training['clips_validation']:,}",
+        "gpu_minutes": f"{sum(results['seconds'][stage] for stage in GPU_STAGES) / 60:.0f}",
         "gpu_cuda": results["versions"]["cuda"],
         "gpu_precision": training["precision"],
         "gpu_accuracy": in_words(results["metrics"], 2),
