@@ -160,9 +160,11 @@
   }
 
   /* The spoken parts of a recording: [{start, end}] in seconds, and its loudest level in dB. */
-  function findWords(audio, rate) {
+  const findWords = (audio, rate) => wordsOf(levels(centred(audio), rate), rate, audio.length);
+
+  /* findWords for a recording of so many samples whose levels are known. */
+  function wordsOf(found, rate, samples) {
     const { frames, quiet, floor, above_floor, below_peak, least, headroom, gap, shortest, margin } = BUILT.words;
-    const found = levels(centred(audio), rate);
     const peak = found.length ? found.reduce((a, b) => Math.max(a, b)) : SILENT;
     if (peak < quiet) return { words: [], peak };
     const background = percentile(found.slice().sort(), floor / 100);
@@ -179,7 +181,7 @@
       .filter((run) => run.end - run.start >= Math.round(shortest * frames))
       .map((run) => ({
         start: Math.max(0, run.start * size - margin),
-        end: Math.min(audio.length / rate, run.end * size + margin),
+        end: Math.min(samples / rate, run.end * size + margin),
       }));
     return { words, peak };
   }
@@ -358,17 +360,18 @@
     const audio = resample(centred(sound.audio), sound.rate, sample_rate);
     const { words, peak } = findWords(audio, sample_rate);
     const heard = [];
-    for (const word of words) {
-      const { logarithms } = await hear(partOf(audio, word));
-      let parts = wordsIn(logarithms);
-      if (parts.length < 2 && (!parts.length || word.end - word.start <= BUILT.words.longest)) {
-        parts = [{ start: 0, end: word.end - word.start, chances: oneWord(logarithms) }];
-      }
-      for (const { start, end, chances } of parts) {
-        heard.push({ start: word.start + start, end: Math.min(word.end, word.start + end), ...judged(chances) });
-      }
-    }
+    for (const word of words) heard.push(...(await heardIn(partOf(audio, word), word)));
     return { audio, words, peak, heard };
+  }
+
+  /* What was heard in one spoken part, whose sound is `audio`: one word, or several. */
+  async function heardIn(audio, { start, end }) {
+    const { logarithms } = await hear(audio);
+    let parts = wordsIn(logarithms);
+    if (parts.length < 2 && (!parts.length || end - start <= BUILT.words.longest)) {
+      parts = [{ start: 0, end: end - start, chances: oneWord(logarithms) }];
+    }
+    return parts.map((one) => ({ start: start + one.start, end: Math.min(end, start + one.end), ...judged(one.chances) }));
   }
 
   function partOf(audio, { start, end }) {
@@ -402,8 +405,8 @@
   /* A node that gives away what it hears, piece by piece. */
   async function listener(context, hear) {
     try {
-      // A page from a disk may not take a worklet from a Blob, but from an address that is the script itself.
-      await context.audioWorklet.addModule(`data:text/javascript,${encodeURIComponent(KEEP)}`);
+      // Not for a page from a disk, where no address of a worklet is allowed.
+      await context.audioWorklet.addModule(URL.createObjectURL(new Blob([KEEP], { type: "text/javascript" })));
       const keep = new AudioWorkletNode(context, "say-keep");
       keep.port.onmessage = ({ data }) => hear(data);
       return keep;
@@ -427,23 +430,27 @@
   }
 
   /* Records until nothing is said any more, until `stop` is called, or for LONGEST_RECORDING: once it hears, {promise of {audio, rate}, stop}.
-     `heard` is given each new piece, and all that was recorded so far. */
+     `heard` is given each new piece, and all so far: {audio, rate, words}. Levels are measured once, piece by piece: where
+     a page is busy for long, what listens loses sound. */
   async function record(context, stream, heard) {
     let stop;
     const done = new Promise((resolve) => (stop = resolve));
     const rate = context.sampleRate;
     const audio = new Float32Array(LONGEST_RECORDING * rate);
-    let length = 0, looked = 0;
+    const size = Math.floor(rate / BUILT.words.frames), known = [];
+    let length = 0;
     const keep = await listener(context, (data) => {
       const piece = data.subarray(0, audio.length - length);
       audio.set(piece, length);
       length += piece.length;
       if (length === audio.length) stop();
+      const looked = known.length * size;
       if (length - looked < rate / 20) return;
-      looked = length;
-      const all = audio.subarray(0, length);
-      heard(audio.subarray(Math.max(0, length - rate / 20), length), { audio: all, rate });
-      const word = findWords(all, rate).words.at(-1);
+      const fresh = audio.subarray(looked, length - ((length - looked) % size));
+      known.push(...levels(centred(fresh), rate));
+      const { words } = wordsOf(Float64Array.from(known), rate, length);
+      heard(fresh, { audio: audio.subarray(0, length), rate, words });
+      const word = words.at(-1);
       if (word && length / rate - word.end > PAUSE) stop();
     });
     const source = context.createMediaStreamSource(stream);
@@ -793,16 +800,25 @@
       await loaded();
       state("asking", "Waiting");
       say("The browser asks whether this page may use the microphone. Please allow it.");
-      let looked = 0, looking = false;
-      /* Shows the digits that were said so far. The last word may still go on. */
-      async function look({ audio, rate }) {
-        if (looking || audio.length - looked < TURN * rate) return;
-        [looked, looking] = [audio.length, true];
+      const read = new Map(); // what was heard, by the part that it was heard in
+      let next = 0, looking = false;
+      /* Shows the digits that were said so far. The last word may still go on; those before it are not read again. */
+      async function look({ audio, rate, words }) {
+        const began = performance.now();
+        if (looking || began < next) return;
+        looking = true;
         try {
-          const { heard } = await answer({ audio: audio.slice(), rate });
-          if (stop) showSigns(signs, heard);
+          for (const word of words) {
+            const place = `${word.start} ${word.end}`;
+            if (read.has(place)) continue;
+            const part = centred(audio.slice(Math.round(word.start * rate), Math.round(word.end * rate)));
+            read.set(place, await heardIn(resample(part, rate, BUILT.spotter.recipe.sample_rate), word));
+          }
+          if (stop) showSigns(signs, words.flatMap(({ start, end }) => read.get(`${start} ${end}`)));
         } finally {
           looking = false;
+          const now = performance.now();
+          next = now + Math.max(1000 * TURN, now - began); // a slow computer looks less often
         }
       }
       try {
