@@ -240,13 +240,19 @@
 
   const sessions = new Map(); // by the name of the model
   let runtime = null; // the bytes of what runs them
+  let turn = Promise.resolve(); // one load at a time: each finds what the one before it brought
 
   /* The parts that a model still needs. */
   const needed = (name) => [...(runtime ? [] : ["loader", "runtime"]), ...(sessions.has(name) ? [] : [name])];
 
   /* Loads the runtime once, and a model once: "spotter", or "small". `show` hears the share that has come, and null while they start. */
-  async function load(name = "spotter", show = () => {}) {
-    if (sessions.has(name)) return sessions.get(name);
+  function load(name = "spotter", show = () => {}) {
+    const mine = turn.then(() => sessions.get(name) ?? bring(name, show));
+    turn = mine.catch(() => {});
+    return mine;
+  }
+
+  async function bring(name, show) {
     if (typeof WebAssembly !== "object" || typeof DecompressionStream !== "function") throw new Told(SAID.oldBrowser);
     const all = needed(name).reduce((sum, one) => sum + BUILT.parts[one].bytes, 0);
     let come = 0;
@@ -737,7 +743,7 @@
     async function loaded(name = "spotter") {
       if (!needed(name).length) return;
       state("loading", "Loading");
-      say("Loading the model from this book.");
+      if (name === "spotter") say("Loading the model from this book."); // the other is asked below an answer, which stays
       loading.hidden = false;
       try {
         await load(name, (share) => {
@@ -755,14 +761,20 @@
       for (const link of answers.querySelectorAll("audio")) URL.revokeObjectURL(link.src);
       for (const place of [answers, signs]) place.replaceChildren();
       small.textContent = "";
+      last = null;
     }
 
     /* What the small network reads of the last sound, if it is asked too. */
     async function askBoth() {
       small.textContent = "";
       if (!also.checked || !last) return;
-      await loaded("small");
-      small.textContent = other(await second(last));
+      try {
+        await loaded("small");
+        small.textContent = other(await second(last));
+      } catch (error) {
+        if (!(error instanceof Told)) throw error;
+        small.textContent = error.message;
+      }
     }
 
     /* One thing at a time: runs `work`, shows what went wrong. */
@@ -788,11 +800,11 @@
         state("thinking", "Thinking");
         const found = await answer(last);
         showSigns(signs, found.heard);
-        await askBoth();
-        if (found.heard.length) answers.append(await cardOf(found));
-        answers.append(waveOf(found));
         say(sentence(found), found.heard.some(({ kind }) => kind !== "notDigit") ? "answer" : "problem");
         result.scrollIntoView({ block: "nearest" });
+        if (found.heard.length) answers.append(await cardOf(found));
+        answers.append(waveOf(found));
+        await askBoth();
       });
 
     async function listen() {
