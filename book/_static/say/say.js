@@ -674,7 +674,7 @@
     if (heard.length === 1) left.append(barsOf(heard[0]));
     else {
       const list = element("ol", "say-list");
-      for (const one of heard) list.append(element("li", "", `${inWords(one)}, ${percent(one.chance)}, from ${seconds(one.start)} to ${seconds(one.end)}`));
+      for (const one of heard) list.append(element("li", "", `${inWords(one)}, ${percent(one.chance)}, from ${one.start.toFixed(2)} to ${seconds(one.end)}`));
       left.append(list);
     }
     const right = pictureOf(picture, heard, said.start);
