@@ -368,7 +368,7 @@ def measure(heard: Heard, said: dict[str, dict]) -> dict:
             "synthetic_noises": passing(noises[noises["corpus"] == "others"]),
         },
         "fsdd": {"likeliest": score(left_out), "digits": score(whole(left_out))}
-        | {"by_speaker": (left_out["predicted"] == left_out["digit"]).groupby(left_out["speaker"]).mean().to_dict()},
+        | {"by_speaker": {name: score(table) for name, table in left_out.groupby("speaker")}},
         "nobody": {name: score(alone[alone["corpus"] == name]) for name in ("fsdd", "speech_commands")},
         "elsewhere": {name: {"right": single[name], "clips": len(ends[name]["digits"])} for name in single},
         "strings": {

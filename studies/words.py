@@ -157,6 +157,8 @@ def gpu(results: dict) -> dict[str, str]:
             texts[f"gpu_times_{key}"] = f"{step['whole step'] / step[name]:.2f}" if name in step else "not measured"
     return texts | {
         **origin("gpu", results["device"], results),
+        "gpu_clips": f"{training['clips_train'] + training['clips_validation']:,}",
+        "gpu_minutes": f"{sum(results['seconds'][stage] for stage in GPU_STAGES) / 60:.0f}",
         "gpu_cuda": results["versions"]["cuda"],
         "gpu_precision": training["precision"],
         "gpu_accuracy": in_words(results["metrics"], 2),
@@ -243,11 +245,11 @@ def strangers(results: dict) -> dict[str, str]:
         texts[f"strangers_{name}_people"] = f"{score['speakers']:,}"
     auroc, single = people["words"]["auroc"], list(results["elsewhere"].values())
     asked = sum(one["clips"] for one in single)
-    worst = min(fsdd["by_speaker"], key=fsdd["by_speaker"].get)
+    worst = min(fsdd["by_speaker"], key=lambda name: fsdd["by_speaker"][name]["accuracy"])
     return {
         **texts,
         "strangers_auroc": f"{auroc['value']:.3f} (95 % interval {auroc['low']:.3f} to {auroc['high']:.3f})",
-        "strangers_fsdd_worst": f"{100 * fsdd['by_speaker'][worst]:.1f} %, {worst}",
+        "strangers_fsdd_worst": f"{worst}, {in_words(fsdd['by_speaker'][worst])}",
         "strangers_single": f"{round(sum(one['right'] * one['clips'] for one in single))} of {asked}",
         "strangers_strings": f"{strings['whole']} of {strings['recordings']}",
         "strangers_strings_digits": str(strings["digits"]),

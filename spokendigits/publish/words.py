@@ -12,21 +12,8 @@ from spokendigits.publish.runner import STATE
 
 AVERAGED = 25  # steps a point of the training curve, as in book/results/seed.json
 # Files of book/results that pages cannot do without; each is measured by the Makefile's command of that name, or of this one.
-NEEDED = ("fast", "full", "bench", "synthetic", "fsdd", "seat", "small", "export")
+NEEDED = ("fast", "full", "bench", "synthetic", "fsdd", "seat", "small", "export", "gpu")
 COMMANDS = {"fast": "outputs", "fsdd": "real", "export": "small"}
-GPU = """On {gpu_device} the original's {{term}}`recipe` took {gpu_seconds_training} s with validation, in {gpu_precision}: {gpu_clips_a_second} clips a second ({gpu_date}, PyTorch {gpu_torch}).
-
-| one step of 32 clips | ms | times as fast |
-|---|---|---|
-| clips and pictures alone | {gpu_ms_pictures} | |
-| the whole step, as the course trains | {gpu_ms_step} | 1 |
-| compiled | {gpu_ms_compiled} | {gpu_times_compiled} |
-| as one CUDA graph | {gpu_ms_graph} | {gpu_times_graph} |
-| compiled, as one CUDA graph | {gpu_ms_compiled_graph} | {gpu_times_compiled_graph} |
-
-A CUDA graph is a step that was recorded once and is sent to the GPU as a whole. Its arithmetic is the same.
-So what is saved is waiting: most of the time the GPU is idle, until Python has told it what comes next.
-Such a GPU pays with larger batches and larger networks than these. The course keeps the plain step: it can be read, and every GPU takes it."""
 
 
 def weights_name(label: str) -> str:
@@ -43,11 +30,11 @@ def stored(name: str) -> dict:
 
 
 def prose() -> dict[str, str]:
-    """What all stored results say, by the names that pages use; `gpu_measured` also where no GPU was measured."""
+    """What all stored results say, by the names that pages use."""
     texts: dict[str, str] = {}
     for name in dict.fromkeys((*NEEDED, *(path.stem for path in shipped("results").glob("*.json")))):
         texts |= stored(name).get("prose", {})
-    return texts | {"gpu_measured": GPU.format_map(texts) if "gpu_device" in texts else "No GPU has been measured yet."}
+    return texts
 
 
 def in_words(score: dict, places: int = 1) -> str:

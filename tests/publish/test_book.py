@@ -203,7 +203,3 @@ def test_results_that_are_not_there_name_the_command_that_makes_them(tmp_path, m
         assert command in targets
         (tmp_path / f"results/{name}.json").write_text(json.dumps({"prose": {f"{name}_device": "A computer"}}))
     assert words.prose()["seat_device"] == "A computer"
-    assert words.prose()["gpu_measured"] == "No GPU has been measured yet."
-    used = set(re.findall(r"(?<!\{)\{(\w+)\}", words.GPU))
-    (tmp_path / "results/gpu.json").write_text(json.dumps({"prose": {name: f"<{name}>" for name in used}}))
-    assert all(f"<{name}>" in words.prose()["gpu_measured"] for name in used)

@@ -150,13 +150,18 @@ def test_the_courses_own_card_is_written_or_its_missing_results_are_named(tmp_pa
     for name in ("model_card.md", "model_card.jinja", "references.bib"):
         shutil.copy(ROOT / "book" / name, tmp_path)
     monkeypatch.setattr(words, "shipped", lambda name: tmp_path / name)
-    for name, results in {"small": small, "export": export}.items():
-        with pytest.raises(CourseError, match=rf"^.*{name}\.json: missing.*`make small`\.$") as caught:
+    strangers = lanes.stored("strangers")
+    for name, results in {"small": small, "export": export, "strangers": strangers}.items():
+        command = "strangers" if name == "strangers" else "small"
+        with pytest.raises(CourseError, match=rf"^.*{name}\.json: missing.*`make {command}`\.$") as caught:
             card.write(tmp_path / "out")
         assert "\n" not in str(caught.value)
         write_json(tmp_path / f"results/{name}.json", results)
     path = card.write(tmp_path / "out")
     assert path == tmp_path / "out" / card.CARD
+    text = path.read_text(encoding="utf-8")
+    assert text.index("## The model that answers") < text.index("## The model\n")
+    assert strangers["prose"]["strangers_digits"] in text and strangers["made"]["taught"] in text
     check(path.read_text(encoding="utf-8"))
 
 

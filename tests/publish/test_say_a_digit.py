@@ -360,6 +360,35 @@ def test_a_number_said_without_a_pause_appears_digit_by_digit(heard, ten, tmp_pa
     assert page.locator(".say-list li").count() == len(number) and page.query_selector(".say-bars") is None
 
 
+CLOCK = """() => {
+    const Context = AudioContext;
+    window.AudioContext = class extends Context {
+        createMediaStreamSource(stream) {
+            [window.context, window.began] = [this, this.currentTime];
+            return super.createMediaStreamSource(stream);
+        }
+    };
+    new MutationObserver(() => {
+        if (window.began !== undefined && document.querySelector("#say").dataset.state === "thinking") window.heard ??= context.currentTime - began;
+    }).observe(document.querySelector("#say"), {attributes: true, attributeFilter: ["data-state"]});
+}"""
+
+
+def test_no_sound_of_a_long_number_is_lost_and_its_end_is_noticed_at_once(heard, ten, tmp_path):
+    """A page that looks at all that was said, again and again, comes to lag behind the microphone, which loses sound then."""
+    number = [3, 0, 4, 7, 2, 5, 1, 8, 0, 4, 7, 2]
+    path = joined([ten[digit] for digit in number], tmp_path / "number.wav", after=4.0)
+    ours = [word.digit for word in prediction.read_words(str(path), prediction.load(SPOTTER))]
+    page = heard(path, press=False)
+    page.evaluate(CLOCK)
+    page.click(".say-speak")
+    status(page)
+    length = float(re.search(r"The recording, ([\d.]+) s long", page.get_attribute(".say-wave svg", "aria-label"))[1])
+    assert page.evaluate("heard") - length < 0.4, "sound was lost, or waited for the page"
+    shown = page.locator(".say-result .say-digit").all_inner_texts()
+    assert [int(sign.strip("?·") or -1) for sign in shown] == ours
+
+
 def test_a_recording_ends_by_itself_after_the_word_and_the_microphone_is_switched_off(heard, ten):
     page = heard(ten[0], press=False)
     page.evaluate("""() => {
@@ -534,9 +563,9 @@ def test_the_six_samples_are_answered_as_python_answers(say, html, tmp_path):
         assert shown == [digits[name]] if name in digits else not "".join(shown).strip("·?"), wrong
 
 
-def test_the_small_network_is_asked_too_about_the_same_recording(say, read, ten):
+def test_the_small_network_is_asked_too_about_the_same_recording(say, read, ten, tmp_path):
     page = say()
-    give(page, ten[0])
+    said = give(page, ten[0])
     assert page.inner_text(".say-small") == ""
     page.check(".say-also")
     page.wait_for_selector(".say-small:not(:empty)")
@@ -548,8 +577,29 @@ def test_the_small_network_is_asked_too_about_the_same_recording(say, read, ten)
         else "no digit"
     )
     assert page.inner_text(".say-small") == f"The small network of chapter 7 reads the first word as: {expected}."
+    assert status(page) == said, "the answer stays while the other model loads"
     page.uncheck(".say-also")
     page.wait_for_selector(".say-small:empty", state="attached")
+    (tmp_path / "text.wav").write_text("no recording")
+    give(page, tmp_path / "text.wav")
+    page.check(".say-also")
+    page.wait_for_selector("#say[data-state=idle]")
+    assert page.inner_text(".say-small") == "", "nobody asks about a recording that is no longer shown"
+
+
+def test_without_the_small_network_the_answer_is_still_there(say, changed, ten):
+    (changed / "_static/say/small-0.js").unlink()
+    page = say(folder=changed)
+    page.check(".say-also")
+    assert give(page, ten[0]).startswith("I heard zero") and page.locator(".say-card").count() == 1
+    assert page.inner_text(".say-small").startswith("The file small-0.js of this book is missing or damaged.")
+
+
+def test_models_that_are_asked_for_at_once_are_both_there(say):
+    loads = "Promise.all([sayADigit.load(), sayADigit.load('small'), sayADigit.load()])"
+    assert say().evaluate(
+        f"async () => {{ const [one, small, two] = await {loads}; return one === two && one !== small; }}"
+    )
 
 
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 720}, {"width": 390, "height": 844}], ids=["wide", "phone"])
@@ -656,6 +706,16 @@ def test_nothing_is_loaded_before_it_is_asked_for_and_a_bar_shows_how_much_has_c
     assert page.is_hidden(".say-loading")
 
 
+WORKLETS = """async () => {
+    const Node = AudioWorkletNode, context = new AudioContext();
+    let made = 0;
+    window.AudioWorkletNode = class extends Node { constructor(...given) { super(...given); made++; } };
+    navigator.mediaDevices.getUserMedia = async () => context.createMediaStreamDestination().stream;
+    await sayADigit.microphone(context, () => {}, (stop) => setTimeout(stop, 200));
+    return made;
+}"""
+
+
 def test_it_works_from_a_server_too(say, html, ten):
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
@@ -665,6 +725,8 @@ def test_it_works_from_a_server_too(say, html, ten):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page = say(folder=f"http://127.0.0.1:{server.server_port}")
         from_server = give(page, ten[0])
+        page.click("article h1")  # a browser plays and hears for whoever has touched the page
+        assert page.evaluate(WORKLETS) == 1, "what listens on its own thread loses nothing, and every server may use it"
         server.shutdown()
     assert from_server == give(say(), ten[0])
 

@@ -160,9 +160,11 @@
   }
 
   /* The spoken parts of a recording: [{start, end}] in seconds, and its loudest level in dB. */
-  function findWords(audio, rate) {
+  const findWords = (audio, rate) => wordsOf(levels(centred(audio), rate), rate, audio.length);
+
+  /* findWords for a recording of so many samples whose levels are known. */
+  function wordsOf(found, rate, samples) {
     const { frames, quiet, floor, above_floor, below_peak, least, headroom, gap, shortest, margin } = BUILT.words;
-    const found = levels(centred(audio), rate);
     const peak = found.length ? found.reduce((a, b) => Math.max(a, b)) : SILENT;
     if (peak < quiet) return { words: [], peak };
     const background = percentile(found.slice().sort(), floor / 100);
@@ -179,7 +181,7 @@
       .filter((run) => run.end - run.start >= Math.round(shortest * frames))
       .map((run) => ({
         start: Math.max(0, run.start * size - margin),
-        end: Math.min(audio.length / rate, run.end * size + margin),
+        end: Math.min(samples / rate, run.end * size + margin),
       }));
     return { words, peak };
   }
@@ -238,13 +240,19 @@
 
   const sessions = new Map(); // by the name of the model
   let runtime = null; // the bytes of what runs them
+  let turn = Promise.resolve(); // one load at a time: each finds what the one before it brought
 
   /* The parts that a model still needs. */
   const needed = (name) => [...(runtime ? [] : ["loader", "runtime"]), ...(sessions.has(name) ? [] : [name])];
 
   /* Loads the runtime once, and a model once: "spotter", or "small". `show` hears the share that has come, and null while they start. */
-  async function load(name = "spotter", show = () => {}) {
-    if (sessions.has(name)) return sessions.get(name);
+  function load(name = "spotter", show = () => {}) {
+    const mine = turn.then(() => sessions.get(name) ?? bring(name, show));
+    turn = mine.catch(() => {});
+    return mine;
+  }
+
+  async function bring(name, show) {
     if (typeof WebAssembly !== "object" || typeof DecompressionStream !== "function") throw new Told(SAID.oldBrowser);
     const all = needed(name).reduce((sum, one) => sum + BUILT.parts[one].bytes, 0);
     let come = 0;
@@ -358,17 +366,18 @@
     const audio = resample(centred(sound.audio), sound.rate, sample_rate);
     const { words, peak } = findWords(audio, sample_rate);
     const heard = [];
-    for (const word of words) {
-      const { logarithms } = await hear(partOf(audio, word));
-      let parts = wordsIn(logarithms);
-      if (parts.length < 2 && (!parts.length || word.end - word.start <= BUILT.words.longest)) {
-        parts = [{ start: 0, end: word.end - word.start, chances: oneWord(logarithms) }];
-      }
-      for (const { start, end, chances } of parts) {
-        heard.push({ start: word.start + start, end: Math.min(word.end, word.start + end), ...judged(chances) });
-      }
-    }
+    for (const word of words) heard.push(...(await heardIn(partOf(audio, word), word)));
     return { audio, words, peak, heard };
+  }
+
+  /* What was heard in one spoken part, whose sound is `audio`: one word, or several. */
+  async function heardIn(audio, { start, end }) {
+    const { logarithms } = await hear(audio);
+    let parts = wordsIn(logarithms);
+    if (parts.length < 2 && (!parts.length || end - start <= BUILT.words.longest)) {
+      parts = [{ start: 0, end: end - start, chances: oneWord(logarithms) }];
+    }
+    return parts.map((one) => ({ start: start + one.start, end: Math.min(end, start + one.end), ...judged(one.chances) }));
   }
 
   function partOf(audio, { start, end }) {
@@ -402,8 +411,8 @@
   /* A node that gives away what it hears, piece by piece. */
   async function listener(context, hear) {
     try {
-      // A page from a disk may not take a worklet from a Blob, but from an address that is the script itself.
-      await context.audioWorklet.addModule(`data:text/javascript,${encodeURIComponent(KEEP)}`);
+      // Not for a page from a disk, where no address of a worklet is allowed.
+      await context.audioWorklet.addModule(URL.createObjectURL(new Blob([KEEP], { type: "text/javascript" })));
       const keep = new AudioWorkletNode(context, "say-keep");
       keep.port.onmessage = ({ data }) => hear(data);
       return keep;
@@ -427,23 +436,27 @@
   }
 
   /* Records until nothing is said any more, until `stop` is called, or for LONGEST_RECORDING: once it hears, {promise of {audio, rate}, stop}.
-     `heard` is given each new piece, and all that was recorded so far. */
+     `heard` is given each new piece, and all so far: {audio, rate, words}. Levels are measured once, piece by piece: where
+     a page is busy for long, what listens loses sound. */
   async function record(context, stream, heard) {
     let stop;
     const done = new Promise((resolve) => (stop = resolve));
     const rate = context.sampleRate;
     const audio = new Float32Array(LONGEST_RECORDING * rate);
-    let length = 0, looked = 0;
+    const size = Math.floor(rate / BUILT.words.frames), known = [];
+    let length = 0;
     const keep = await listener(context, (data) => {
       const piece = data.subarray(0, audio.length - length);
       audio.set(piece, length);
       length += piece.length;
       if (length === audio.length) stop();
+      const looked = known.length * size;
       if (length - looked < rate / 20) return;
-      looked = length;
-      const all = audio.subarray(0, length);
-      heard(audio.subarray(Math.max(0, length - rate / 20), length), { audio: all, rate });
-      const word = findWords(all, rate).words.at(-1);
+      const fresh = audio.subarray(looked, length - ((length - looked) % size));
+      known.push(...levels(centred(fresh), rate));
+      const { words } = wordsOf(Float64Array.from(known), rate, length);
+      heard(fresh, { audio: audio.subarray(0, length), rate, words });
+      const word = words.at(-1);
       if (word && length / rate - word.end > PAUSE) stop();
     });
     const source = context.createMediaStreamSource(stream);
@@ -661,7 +674,7 @@
     if (heard.length === 1) left.append(barsOf(heard[0]));
     else {
       const list = element("ol", "say-list");
-      for (const one of heard) list.append(element("li", "", `${inWords(one)}, ${percent(one.chance)}, from ${seconds(one.start)} to ${seconds(one.end)}`));
+      for (const one of heard) list.append(element("li", "", `${inWords(one)}, ${percent(one.chance)}, from ${one.start.toFixed(2)} to ${seconds(one.end)}`));
       left.append(list);
     }
     const right = pictureOf(picture, heard, said.start);
@@ -730,7 +743,7 @@
     async function loaded(name = "spotter") {
       if (!needed(name).length) return;
       state("loading", "Loading");
-      say("Loading the model from this book.");
+      if (name === "spotter") say("Loading the model from this book."); // the other is asked below an answer, which stays
       loading.hidden = false;
       try {
         await load(name, (share) => {
@@ -748,14 +761,20 @@
       for (const link of answers.querySelectorAll("audio")) URL.revokeObjectURL(link.src);
       for (const place of [answers, signs]) place.replaceChildren();
       small.textContent = "";
+      last = null;
     }
 
     /* What the small network reads of the last sound, if it is asked too. */
     async function askBoth() {
       small.textContent = "";
       if (!also.checked || !last) return;
-      await loaded("small");
-      small.textContent = other(await second(last));
+      try {
+        await loaded("small");
+        small.textContent = other(await second(last));
+      } catch (error) {
+        if (!(error instanceof Told)) throw error;
+        small.textContent = error.message;
+      }
     }
 
     /* One thing at a time: runs `work`, shows what went wrong. */
@@ -781,11 +800,11 @@
         state("thinking", "Thinking");
         const found = await answer(last);
         showSigns(signs, found.heard);
-        await askBoth();
-        if (found.heard.length) answers.append(await cardOf(found));
-        answers.append(waveOf(found));
         say(sentence(found), found.heard.some(({ kind }) => kind !== "notDigit") ? "answer" : "problem");
         result.scrollIntoView({ block: "nearest" });
+        if (found.heard.length) answers.append(await cardOf(found));
+        answers.append(waveOf(found));
+        await askBoth();
       });
 
     async function listen() {
@@ -793,16 +812,25 @@
       await loaded();
       state("asking", "Waiting");
       say("The browser asks whether this page may use the microphone. Please allow it.");
-      let looked = 0, looking = false;
-      /* Shows the digits that were said so far. The last word may still go on. */
-      async function look({ audio, rate }) {
-        if (looking || audio.length - looked < TURN * rate) return;
-        [looked, looking] = [audio.length, true];
+      const read = new Map(); // what was heard, by the part that it was heard in
+      let next = 0, looking = false;
+      /* Shows the digits that were said so far. The last word may still go on; those before it are not read again. */
+      async function look({ audio, rate, words }) {
+        const began = performance.now();
+        if (looking || began < next) return;
+        looking = true;
         try {
-          const { heard } = await answer({ audio: audio.slice(), rate });
-          if (stop) showSigns(signs, heard);
+          for (const word of words) {
+            const place = `${word.start} ${word.end}`;
+            if (read.has(place)) continue;
+            const part = centred(audio.slice(Math.round(word.start * rate), Math.round(word.end * rate)));
+            read.set(place, await heardIn(resample(part, rate, BUILT.spotter.recipe.sample_rate), word));
+          }
+          if (stop) showSigns(signs, words.flatMap(({ start, end }) => read.get(`${start} ${end}`)));
         } finally {
           looking = false;
+          const now = performance.now();
+          next = now + Math.max(1000 * TURN, now - began); // a slow computer looks less often
         }
       }
       try {
