@@ -330,6 +330,11 @@ def test_files_that_hold_no_word_get_one_sentence_in_their_row(teach, clips, tmp
         "1 more file could not be taken."
     )
     assert page.locator(".teach-examples li").count() == 1, "the good one is taken"
+    page.evaluate(
+        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError'); }"
+    )
+    page.click(".teach-record >> nth=0")
+    assert note(page, 0).startswith("The browser did not let this page listen. Allow the microphone")
     page.click(".say-speak")
     assert status(page) == "Give at least two words 3 examples each, then try it."
     assert page.get_attribute(".say-status", "data-kind") == "problem"
@@ -407,7 +412,7 @@ def test_no_barrier_and_nothing_sideways_in_any_state(teach, clips):
     found = set()
     for scheme in ("light", "dark"):
         page = teach(WIDE, scheme)
-        for state in ("empty", "answered", "full"):
+        for state in ("empty", "answered", "full") if scheme == "light" else ("answered",):
             if state == "answered":
                 page.click(".teach-sample")
                 page.click(".say-sample >> text=Katze")
