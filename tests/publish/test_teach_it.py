@@ -331,7 +331,7 @@ def test_files_that_hold_no_word_get_one_sentence_in_their_row(teach, clips, tmp
     )
     assert page.locator(".teach-examples li").count() == 1, "the good one is taken"
     page.evaluate(
-        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError'); }"
+        "() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError'); }; }"
     )
     page.click(".teach-record >> nth=0")
     assert note(page, 0).startswith("The browser did not let this page listen. Allow the microphone")
