@@ -407,7 +407,8 @@
     }
 
     function missing({ examples }) {
-      return examples.length < NEED ? `${NEED - examples.length} more to go.` : "Enough to learn from; more help.";
+      if (examples.length < NEED) return `${NEED - examples.length} more to go.`;
+      return examples.length < MOST ? "Enough to learn from; more help." : "That is the most.";
     }
 
     /* Takes the words of a sound as examples of a row. Returns how many. */
