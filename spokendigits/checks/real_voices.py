@@ -40,7 +40,7 @@ def bought_most(step: Any, ladder: Mapping) -> Table:
     step = judge.one_name(step)
     yield step not in scores.index, f"There is no such step. They are: {', '.join(scores.index)}."
     yield step == scores.index[0], "That is where it begins. A gain needs a row above it."
-    lesson = "Without the rows in between, the praise would have gone to the last step."
+    lesson = "The rows in between tell that. From the first and the last alone, each step could have been it."
     yield gains[step] == gains.max(), Lesson(lesson)
     highest = step == scores.idxmax()
     yield highest, "That row has the highest accuracy. Asked is the largest gain over the row above."

@@ -145,7 +145,7 @@ def render(values: dict) -> str:
     card = environment.get_template("model_card.jinja").make_module(
         {"run": None, "strangers": None, "repository": REPOSITORY} | constants | values
     )
-    return environment.get_template("model_card.md").render(card=card)
+    return re.sub(r"\n{3,}", "\n\n", environment.get_template("model_card.md").render(card=card))
 
 
 def plain(text: str) -> str:

@@ -148,7 +148,7 @@ def test_pages_show_a_runs_own_results_in_place_of_the_stored_ones(soups, html, 
 def test_the_page_of_the_model_card_is_the_card(soups):
     """Its tables as tables, and the words of the plain card, which the tests of the card look at."""
     page = soups["book/model_card.html"]
-    plain = card.plain(card.render(card.of_course(words.stored("small"), words.stored("export"))))
+    plain = card.plain(card.render(card.of_course(*map(words.stored, ("small", "export", "strangers")))))
     assert len(page.select("article table")) == len(re.findall(r"^\| ?-", plain, re.MULTILINE))
     shown = "".join(page.find("article").get_text().split()).replace("’", "'")
     for row in re.findall(r"^\| (?!-)(.+) \|$", plain, re.MULTILINE):
