@@ -389,6 +389,21 @@ def test_no_sound_of_a_long_number_is_lost_and_its_end_is_noticed_at_once(heard,
     assert [int(sign.strip("?·") or -1) for sign in shown] == ours
 
 
+def test_a_slow_computer_hears_the_first_word_whole(heard, ten):
+    """What is slow the first time is done before the microphone is on: sound is lost while a page is busy."""
+    audio = read_audio(ten[6], 16_000)
+    (word,) = vad.find_words(audio, 16_000)
+    page = heard(ten[6], press=False)
+    page.evaluate("sayADigit.load().then(() => null)")
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    page.click(".say-speak")
+    status(page)
+    start, end = re.search(
+        r"said from ([\d.]+) s to ([\d.]+) s", page.get_attribute(".say-wave svg", "aria-label")
+    ).groups()
+    assert float(end) - float(start) == pytest.approx(word.end - word.start, abs=0.08)
+
+
 def test_a_recording_ends_by_itself_after_the_word_and_the_microphone_is_switched_off(heard, ten):
     page = heard(ten[0], press=False)
     page.evaluate("""() => {

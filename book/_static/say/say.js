@@ -112,9 +112,11 @@
   const WHOLE = bessel(BETA);
   const kaiser = (x) => bessel(BETA * Math.sqrt(Math.max(0, 1 - x * x))) / WHOLE;
 
-  /* `audio` of rate `from` at rate `to`, by a windowed sinc. As soxr's HQ: flat up to 0.913 of the lower Nyquist frequency. */
-  function resample(audio, from, to) {
-    if (from === to) return audio;
+  /* What takes sound of rate `from` to rate `to`: a windowed sinc. As soxr's HQ: flat up to 0.913 of the lower Nyquist frequency. */
+  const filters = new Map(); // as making one takes longer than using it
+  function filter(from, to) {
+    const name = `${from} ${to}`;
+    if (filters.has(name)) return filters.get(name);
     const gcd = (a, b) => (b ? gcd(b, a % b) : a);
     const up = to / gcd(from, to), down = from / gcd(from, to);
     const lower = Math.min(1, to / from);
@@ -129,6 +131,14 @@
       }
       return taps;
     });
+    filters.set(name, { up, down, reach, phases });
+    return filters.get(name);
+  }
+
+  /* `audio` of rate `from` at rate `to`. */
+  function resample(audio, from, to) {
+    if (from === to) return audio;
+    const { up, down, reach, phases } = filter(from, to);
     const made = new Float32Array(Math.floor((audio.length * to) / from + 0.5));
     for (let i = 0; i < made.length; i++) {
       const place = i * down, phase = place % up;
@@ -273,7 +283,9 @@
       env.logLevel = "error";
     }
     try {
-      sessions.set(name, await InferenceSession.create(new Uint8Array(bytes[name]), { executionProviders: ["wasm"] }));
+      const model = await InferenceSession.create(new Uint8Array(bytes[name]), { executionProviders: ["wasm"] });
+      await model.run(waveform(new Float32Array(BUILT[name].recipe.samples))); // the first time is slow
+      sessions.set(name, model);
     } catch (error) {
       console.error(error);
       throw new Told(SAID.failed);
@@ -282,10 +294,12 @@
     return sessions.get(name);
   }
 
+  const waveform = (audio, clips = 1) => ({ waveform: new window.ort.Tensor("float32", audio, [clips, audio.length / clips]) });
+
   /* What the spotter makes of sound at its rate, of any length: {logarithms, embedding, picture}, rows of numbers as in Python. */
   async function hear(audio) {
     const model = await load();
-    const found = await model.run({ waveform: new window.ort.Tensor("float32", audio, [1, audio.length]) });
+    const found = await model.run(waveform(audio));
     const rows = ({ data, dims }) => Array.from({ length: dims.at(-2) }, (_, i) => data.slice(i * dims.at(-1), (i + 1) * dims.at(-1)));
     return { logarithms: rows(found.log_probabilities), embedding: rows(found.embedding), picture: rows(found.picture) };
   }
@@ -296,7 +310,7 @@
     const batch = new Float32Array(clips.length * samples);
     clips.forEach((clip, i) => batch.set(clip, i * samples));
     const model = await load("small");
-    const found = await model.run({ waveform: new window.ort.Tensor("float32", batch, [clips.length, samples]) });
+    const found = await model.run(waveform(batch, clips.length));
     const size = found.picture.data.length / clips.length;
     return clips.map((clip, i) => ({
       clip,
@@ -417,7 +431,7 @@
       keep.port.onmessage = ({ data }) => hear(data);
       return keep;
     } catch {
-      const keep = context.createScriptProcessor(2048, 1, 1); // older, and every browser still has it
+      const keep = context.createScriptProcessor(4096, 1, 1); // older, and every browser still has it
       keep.onaudioprocess = ({ inputBuffer }) => hear(inputBuffer.getChannelData(0).slice());
       return keep;
     }
@@ -476,6 +490,7 @@
     let stream = null;
     try {
       if (!navigator.mediaDevices?.getUserMedia) throw new Told(SAID.insecure);
+      filter(context.sampleRate, BUILT.spotter.recipe.sample_rate); // made now, as no sound is lost yet
       const plain = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
       try {
         stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
