@@ -30,7 +30,7 @@ from spokendigits.devices import device_name, processes
 from spokendigits.files import atomic_file, find_data, read_json, runs_folder, sha256, write_json
 from spokendigits.intervals import score
 from spokendigits.recipe import Recipe
-from spokendigits.topics.decoding import BLANK, OTHER, digit_score, one_word, words
+from spokendigits.topics.decoding import BLANK, OTHER, SYMBOLS, digit_score, one_word, words
 from spokendigits.topics.onnx_writer import write_spotter
 from spokendigits.topics.rejection import auroc, choose_threshold
 from spokendigits.topics.spotting import Spotter, ctc
@@ -302,14 +302,9 @@ def work(heard: Heard, name: str, folder: Path, progress: bool = True) -> dict:
 
 
 def answers(heard: Heard, rows: list[int], said: list[list[float]]) -> pd.DataFrame:
-    """Rows of the table with the digit that is the likeliest (`predicted`), its chance, and `digit_score`."""
-    table, said = heard.table.iloc[rows].reset_index(drop=True), np.array(said)
-    best = said[:, :DIGITS].argmax(axis=1) if len(said) else []
-    return table.assign(
-        predicted=best,
-        chance=said[:, :DIGITS].max(axis=1) if len(said) else [],
-        score=[digit_score(one) for one in said],
-    )
+    """Rows of the table with the digit that is the likeliest (`predicted`), and its `digit_score`."""
+    table, said = heard.table.iloc[rows].reset_index(drop=True), np.reshape(said, (len(rows), SYMBOLS))
+    return table.assign(predicted=said[:, :DIGITS].argmax(axis=1), score=[digit_score(one) for one in said])
 
 
 def edits(said: str, read: str) -> int:

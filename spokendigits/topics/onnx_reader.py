@@ -19,18 +19,20 @@ SPOTS = ["log_probabilities", "embedding", "picture"]  # the outputs of a spotte
 
 
 @dataclass(frozen=True)
-class OnnxClassifier:
-    """An exported classifier. `threshold`: a `score` below it says that no digit was spoken (None: none was chosen).
-
-    `weights` says where its training began, `sha256` is that of the safetensors file it came from (None: from none).
-    """
-
+class _Exported:
     recipe: Recipe
     labels: list[str]
     threshold: float | None
     weights: str
     sha256: str | None
     session: onnxruntime.InferenceSession
+
+
+class OnnxClassifier(_Exported):
+    """An exported classifier. `threshold`: a `score` below it says that no digit was spoken (None: none was chosen).
+
+    `weights` says where its training began, `sha256` is that of the safetensors file it came from (None: from none).
+    """
 
     def __call__(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Reads waveforms [batch, samples], float in -1..1 or int16, of the recipe's sample rate and length.
@@ -48,16 +50,8 @@ class OnnxClassifier:
         return _run(self.session, OUTPUTS, waveform)
 
 
-@dataclass(frozen=True)
-class OnnxSpotter:
+class OnnxSpotter(_Exported):
     """An exported spotter: it reads recordings of any length. The fields are those of `OnnxClassifier`."""
-
-    recipe: Recipe
-    labels: list[str]
-    threshold: float | None
-    weights: str
-    sha256: str | None
-    session: onnxruntime.InferenceSession
 
     def __call__(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Reads waveforms [batch, samples], float in -1..1 or int16, of the recipe's sample rate.
