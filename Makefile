@@ -15,7 +15,7 @@ run: $(READY)
 # Every check of a change: style, imports, tests, notebooks.
 test: lint
 	# What runs the model in the page "Say a digit"; without it that page's tests are skipped.
-	$(BIN)/python -m spokendigits.publish.say_a_digit
+	$(BIN)/python -m spokendigits.publish.npm
 	$(PYTEST) -m "not nightly" --nbval notebooks tests
 
 # The quick ones: style, imports, and the tests that neither train nor open a browser. Under two minutes.

@@ -33,7 +33,7 @@ from spokendigits import corpora
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_file, atomic_folder, data_folder, sha256, write_json
-from spokendigits.publish import book, say_a_digit, students
+from spokendigits.publish import book, npm, students
 from spokendigits.recipe import Recipe
 from tools.stale import pins
 
@@ -411,7 +411,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         if not options.book:
-            say_a_digit.prepare()
+            npm.prepare()
         folder = write(options.folder, options.also, options.cpu, options.book)
     except CourseError as error:
         sys.exit(f"error: {error}")

@@ -47,10 +47,10 @@ def run(options) -> int:
     announce(lanes.recipe(options.lane, options.corpus).but(**settings))
     folder = runner.run(options.corpus, options.lane, options.name or "", settings=settings)
     if options.book:
-        from spokendigits.publish import say_a_digit
+        from spokendigits.publish import npm
         from spokendigits.publish.book import build_run
 
-        say_a_digit.prepare()
+        npm.prepare()
         print(f"\nThe book is ready. Open it in a browser:\n  {build_run(folder).as_uri()}")
     print(f"The executed notebooks are in {folder / 'notebooks'}")
     return 0
@@ -176,11 +176,11 @@ def compare(options) -> int:
 
 def book(options) -> int:
     from spokendigits import lanes
-    from spokendigits.publish import say_a_digit
+    from spokendigits.publish import npm
     from spokendigits.publish.book import build
 
     source = lanes.repository() / "notebooks"  # first: without a checkout nothing is to be fetched
-    say_a_digit.prepare()
+    npm.prepare()
     index = build(source, source.parent / "_build" / "book", None)
     print(f"The book is ready. Open it in a browser:\n  {index.as_uri()}")
     return 0

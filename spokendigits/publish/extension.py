@@ -19,9 +19,10 @@ SHORTEST_ALT_TEXT = 20  # characters: shorter is a label, not a description
 SENTENCE = re.compile(r"[A-Z](?:\S* ){5,}\S*[.!?]")  # of six words or more: less is a label, not a caption
 
 # The pages that hear a microphone, and their scripts.
+COMMON = ("built.js", "sound.js", "model.js", "page.js")
 LISTENS = {
-    "book/say_a_digit": ("built.js", "say.js"),
-    "book/teach_it": ("built.js", "say.js", "teach.js"),
+    "book/say_a_digit": (*COMMON, "say.js"),
+    "book/teach_it": (*COMMON, "teach.js"),
 }
 # What these pages may load and ask: files of the book, from a server or a disk, and what it makes itself. Nothing may be sent.
 OWN = "'self' file:"

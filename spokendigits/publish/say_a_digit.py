@@ -1,17 +1,14 @@
-"""The pages "Say a digit" and "Teach it your own words": writes all that they load when a reader asks for it (`python -m spokendigits.publish.say_a_digit` fetches).
+"""The pages "Say a digit" and "Teach it your own words": writes all that they load when a reader asks for it.
 
 A browser that reads the book from a disk (file://) may neither fetch a file nor import a module, but it runs classic
 scripts. So the runtime (ONNX Runtime Web), the model and the sample clips become scripts that carry them packed (gzip)
-and as text (base64), in parts, so that a progress bar can move. book/_static/say/say.js puts them together again.
+and as text (base64), in parts, so that a progress bar can move. book/_static/say/model.js puts them together again.
 """
 
 import base64
 import gzip
 import json
 import shutil
-import subprocess
-import sys
-import tarfile
 import tempfile
 import zlib
 from pathlib import Path
@@ -25,21 +22,10 @@ from onnx import numpy_helper
 from spokendigits.corpora import espeak, recording
 from spokendigits.corpora.synthetic import SPEAKERS
 from spokendigits.devices import cores
-from spokendigits.errors import CourseError
-from spokendigits.files import atomic_folder, data_folder, sha256, shared_folder
-from spokendigits.topics import vad
-from spokendigits.topics.decoding import SURE
+from spokendigits.publish import npm
+from spokendigits.topics import decoding, vad
 from spokendigits.topics.onnx_reader import load_onnx
 
-PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
-# SHA-256 of the files of that npm package which the page uses: the build for WebAssembly alone is the smallest one.
-FILES = {
-    "ort.wasm.min.js": "faece07e84faa9001f5104bbe4e5c70861d06cb2376a0dea1fa0ad33a67adc81",
-    "ort-wasm-simd-threaded.mjs": "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b",
-    "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
-}
-# The licence in the package's repository, which is not in what npm delivers.
-LICENCE = Path(__file__).with_name(f"{PACKAGE}-LICENSE.txt")
 MODELS = {"spotter.onnx": "spotter", "digits.onnx": "small"}  # the one that answers, and the one that chapter 7 makes
 PART = 1 << 19  # characters of a script: about a dozen for all, so that the bar moves on a slow line too
 SCRIPTS = {"ort-wasm-simd-threaded.mjs": "loader", "ort-wasm-simd-threaded.wasm": "runtime", **MODELS}
@@ -55,88 +41,33 @@ KEPT, KEPT_RATE = "spokendigits words, version 1", 16_000  # what a file of that
 LEAD, TAIL, FLOOR = 0.5, 0.6, 0.0005  # seconds before and after a word; standard deviation of the noise floor
 
 
-def find_runtime() -> Path | None:
-    """The folder that holds the runtime's files, each with its pinned SHA-256; None if there is none.
-
-    Looks in SPOKENDIGITS_DATA, then where `fetch_runtime` puts them. Files of another version count as missing.
-    """
-    for folder in (shared_folder(PACKAGE), data_folder() / PACKAGE):
-        if folder and all((folder / name).is_file() for name in FILES) and not _wrong(folder):
-            return folder
-    return None
-
-
-def fetch_runtime() -> Path:
-    """The folder of the runtime's files; brought by `npm pack` if they are not here yet.
-
-    Raises CourseError without npm or a network, or if a file is not the pinned one.
-    """
-    if folder := find_runtime():
-        return folder
-    npm = shutil.which("npm")
-    if npm is None:
-        raise CourseError(f"{PACKAGE} comes through npm, and there is no npm here. Install Node.js, then try again.")
-    print(f"{PACKAGE} {VERSION}: fetching", flush=True)
-    with tempfile.TemporaryDirectory(prefix="spokendigits-npm-") as fresh:
-        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--fetch-retries=1", "--fetch-timeout=60000"]
-        done = subprocess.run(command, cwd=fresh, capture_output=True, text=True, timeout=900, check=False)
-        archives = list(Path(fresh).glob("*.tgz"))
-        if done.returncode or not archives:
-            raise CourseError(
-                f"npm could not get {PACKAGE} {VERSION}. Look at the network and at npm's settings, then try again."
-            )
-        with atomic_folder(data_folder() / PACKAGE) as folder, tarfile.open(archives[0]) as tar:
-            for name in FILES:
-                try:
-                    (folder / name).write_bytes(tar.extractfile(f"package/dist/{name}").read())
-                except KeyError:
-                    raise CourseError(f"{archives[0].name}: holds no {name}. Not used.") from None
-            shutil.copy(LICENCE, folder)
-            if wrong := _wrong(folder):
-                raise CourseError(f"{PACKAGE} {VERSION}: the SHA-256 of {wrong[0]} is not the known one. Not used.")
-    return data_folder() / PACKAGE
-
-
-def _wrong(folder: Path) -> list[str]:
-    return [name for name, digest in FILES.items() if sha256(folder / name) != digest]
-
-
-def prepare() -> None:
-    """Fetches the runtime if it is not here; a book without it is still a book, so this only says why it could not."""
-    try:
-        fetch_runtime()
-    except (CourseError, OSError, subprocess.TimeoutExpired) as error:
-        print(f'note: the page "Say a digit" will not answer. {error}', file=sys.stderr, flush=True)
-
-
 def stage(folder: Path | str, runtime: Path | str | None = None) -> dict:
     """Writes what the page loads into `folder`, the book's `_static/say`, and returns what it tells the page.
 
-    The models are those of MODELS in `folder`. runtime: the folder of the runtime's files (None: `find_runtime`).
+    The models are those of MODELS in `folder`. runtime: the folder of the runtime's files (None: `npm.RUNTIME.find`).
     Writes built.js (what is there, recipes, labels, thresholds), the scripts of runtime and model, and the sample clips.
     What is missing is no error: the page then says so.
     """
-    folder, runtime = Path(folder), runtime or find_runtime()
+    folder, runtime = Path(folder), runtime or npm.RUNTIME.find()
     sources = {name: folder / name for name in MODELS if (folder / name).is_file()}
     models = {told: _facts(sources[name]) if name in sources else None for name, told in MODELS.items()}
     if models["spotter"]:
         models["spotter"]["scales"] = scales(sources["spotter.onnx"])
     if runtime is not None:
-        sources |= {name: Path(runtime) / name for name in FILES}
-        shutil.copy(sources.pop("ort.wasm.min.js"), folder)
-        shutil.copy(LICENCE, folder)
+        sources |= {name: Path(runtime) / name for name in SCRIPTS if name not in MODELS}
+        for path in (Path(runtime) / "ort.wasm.min.js", npm.RUNTIME.licence):
+            shutil.copy(path, folder)
     told = {
-        "runtime": VERSION if runtime is not None else None,
+        "runtime": npm.RUNTIME.version if runtime is not None else None,
         **models,
-        "sure": SURE,
-        # The constants of `vad.find_words`, so that the browser's copy of it has no numbers of its own.
-        "words": {name.lower(): getattr(vad, name) for name in sorted(vars(vad)) if name.isupper()}
-        | {"cancel": recording.CANCEL},
+        # The constants of what the browser has copies of, so that these have no numbers of their own.
+        "decoding": _constants(decoding),
+        "words": _constants(vad) | {"cancel": recording.CANCEL},
         "parts": {SCRIPTS[name]: _pack(SCRIPTS[name], path, folder) for name, path in sources.items()},
         "samples": _samples(folder),
         "teach": _words_to_teach(folder) | {"format": KEPT, "rate": KEPT_RATE},
     }
-    (folder / "built.js").write_text(f"window.SAY_BUILT = {json.dumps(told, indent=1)};\n", encoding="utf-8")
+    (folder / "built.js").write_text(f"window.SPOKEN_BUILT = {json.dumps(told, indent=1)};\n", encoding="utf-8")
     return told
 
 
@@ -146,6 +77,10 @@ def _facts(model: Path) -> dict:
     names = ("sample_rate", "seconds", "window", "hop", "n_mels", "f_min", "f_max", "mel_scale", "samples", "frames")
     recipe = {name: getattr(loaded.recipe, name) for name in names}
     return {"recipe": recipe, "labels": list(loaded.labels), "threshold": loaded.threshold}
+
+
+def _constants(module) -> dict[str, float]:
+    return {name.lower(): getattr(module, name) for name in sorted(vars(module)) if name.isupper()}
 
 
 def scales(model: Path) -> dict[str, list[float]]:
@@ -162,7 +97,7 @@ def _pack(name: str, source: Path, folder: Path) -> dict[str, int]:
     text = base64.b64encode(gzip.compress(source.read_bytes(), 9, mtime=0)).decode()
     parts = [text[start : start + PART] for start in range(0, len(text), PART)]
     for number, part in enumerate(parts):
-        (folder / f"{name}-{number}.js").write_text(f'sayPart("{name}", {number}, "{part}");\n', encoding="utf-8")
+        (folder / f"{name}-{number}.js").write_text(f'spokenPart("{name}", {number}, "{part}");\n', encoding="utf-8")
     return {"scripts": len(parts), "bytes": len(text)}
 
 
@@ -242,7 +177,3 @@ def _rustle() -> np.ndarray:
     clip = np.pad(burst / np.abs(burst).max() * 0.4, round(LEAD * rate))
     clip += random.standard_normal(clip.size) * FLOOR
     return np.round(clip * 32767).astype(np.int16)
-
-
-if __name__ == "__main__":
-    prepare()

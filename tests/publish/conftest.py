@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 from small_course import more_cells
 
 from spokendigits import lanes
-from spokendigits.publish import book, say_a_digit
+from spokendigits.publish import book, npm
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,11 +56,11 @@ def soups(html) -> dict[str, BeautifulSoup]:
 
 @pytest.fixture(scope="session")
 def runtime() -> Path:
-    """The folder of ONNX Runtime Web, fetched before by `python -m spokendigits.publish.say_a_digit`."""
+    """The folder of ONNX Runtime Web, fetched before by `python -m spokendigits.publish.npm`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SPOKENDIGITS_HOME", raising=False)
-        return say_a_digit.find_runtime() or pytest.skip(
-            "no ONNX Runtime Web here: `python -m spokendigits.publish.say_a_digit` fetches it, and then the page is tested"
+        return npm.RUNTIME.find() or pytest.skip(
+            "no ONNX Runtime Web here: `python -m spokendigits.publish.npm` fetches it, and then the page is tested"
         )
 
 

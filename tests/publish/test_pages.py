@@ -168,7 +168,7 @@ def test_a_plan_fills_its_time_and_leaves_each_notebook_enough(plan, minutes):
 
 def said_by_the_package() -> list[str]:
     """Every text in the source of package, Makefile and page, with `\0` for what is filled in when it is said."""
-    page = (ROOT / "book/_static/say/say.js").read_text(encoding="utf-8")
+    page = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "book/_static/say").glob("*.js"))
     texts = [(ROOT / "Makefile").read_text(), re.sub(r"\$\{\w+\}", "\0", page)]
     for path in (ROOT / "spokendigits").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

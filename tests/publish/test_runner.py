@@ -161,7 +161,7 @@ def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
 def test_a_mistake_on_the_command_line_is_one_line_and_status_2(arguments, words, capsys, monkeypatch):
     if arguments == ["book"]:  # as installed; and nothing is fetched first
         monkeypatch.setattr(lanes, "checkout", lambda: None)
-        monkeypatch.setattr("spokendigits.publish.say_a_digit.prepare", lambda: pytest.fail("fetched"))
+        monkeypatch.setattr("spokendigits.publish.npm.prepare", lambda: pytest.fail("fetched"))
     assert cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert words in error and error.startswith("error: ") and error.count("\n") == 1 and "Traceback" not in error

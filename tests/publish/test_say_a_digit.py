@@ -12,6 +12,7 @@ import re
 import shutil
 import tarfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -27,7 +28,7 @@ from spokendigits.clips import fit, read_audio
 from spokendigits.corpora import recording
 from spokendigits.errors import CourseError
 from spokendigits.plots import SOUND as COLOURS
-from spokendigits.publish import say_a_digit
+from spokendigits.publish import extension, npm, say_a_digit
 from spokendigits.topics import decoding, vad
 from spokendigits.topics.onnx_reader import ENTRY, load_onnx
 
@@ -128,22 +129,22 @@ def answer(model, path: Path) -> dict:
 PLAIN = "{...found, picture: [...found.picture], logProbabilities: [...found.logProbabilities], clip: null}"
 FILE = f"""async (text) => {{
     const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-    const found = await sayADigit.second(await sayADigit.decode(bytes.buffer));
+    const found = await spoken.second(await spoken.decode(bytes.buffer));
     return {PLAIN};
 }}"""
-CLIP = f"async (clip) => {{ const [found] = await sayADigit.ask([Float32Array.from(clip)]); return {PLAIN}; }}"
-WORDS = "(audio, rate) => sayADigit.findWords(Float32Array.from(audio), rate).words"
+CLIP = f"async (clip) => {{ const [found] = await spoken.ask([Float32Array.from(clip)]); return {PLAIN}; }}"
+WORDS = "(audio, rate) => spoken.findWords(Float32Array.from(audio), rate).words"
 HEARD = """async (text) => {
     const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-    return (await sayADigit.answer(await sayADigit.decode(bytes.buffer))).heard;
+    return (await spoken.answer(await spoken.decode(bytes.buffer))).heard;
 }"""
 SOUND = """async (audio) => {
-    const found = await sayADigit.hear(Float32Array.from(audio));
-    const words = sayADigit.wordsIn(found.logarithms);
+    const found = await spoken.hear(Float32Array.from(audio));
+    const words = spoken.wordsIn(found.logarithms);
     for (const name in found) found[name] = found[name].map((row) => [...row]);
-    return { ...found, one: sayADigit.oneWord(found.logarithms), words };
+    return { ...found, one: spoken.oneWord(found.logarithms), words };
 }"""
-RESAMPLED = "(audio, from) => [...sayADigit.resample(Float32Array.from(audio), from, 16000)]"
+RESAMPLED = "(audio, from) => [...spoken.resample(Float32Array.from(audio), from, 16000)]"
 
 
 def ask(page, function: str, *values):
@@ -238,7 +239,7 @@ def test_words_are_decoded_as_in_python_whatever_the_chances(say):
     for steps in (1, 2, 30):
         logarithms = random.normal(size=(steps, 12), scale=3)
         logarithms -= np.logaddexp.reduce(logarithms, axis=1, keepdims=True)
-        one, words = ask(page, "(rows) => [sayADigit.oneWord(rows), sayADigit.wordsIn(rows)]", logarithms.tolist())
+        one, words = ask(page, "(rows) => [spoken.oneWord(rows), spoken.wordsIn(rows)]", logarithms.tolist())
         assert one == pytest.approx(decoding.one_word(logarithms).tolist())
         ours = decoding.words(logarithms)
         assert [word["start"] for word in words] == pytest.approx([word.start for word in ours])
@@ -394,7 +395,7 @@ def test_a_slow_computer_hears_the_first_word_whole(heard, ten):
     audio = read_audio(ten[6], 16_000)
     (word,) = vad.find_words(audio, 16_000)
     page = heard(ten[6], press=False)
-    page.evaluate("sayADigit.load().then(() => null)")
+    page.evaluate("spoken.load().then(() => null)")
     page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
     page.click(".say-speak")
     status(page)
@@ -414,7 +415,7 @@ def test_a_recording_ends_by_itself_after_the_word_and_the_microphone_is_switche
     page.wait_for_selector("#say[data-state=listening]")
     assert page.inner_text(".say-speak-word") == "Listening"
     page.evaluate("""() => new Promise((loud) => {
-        const style = document.querySelector(".say-meter").style;
+        const style = document.getElementById("say").style;
         const look = () => (parseFloat(style.getPropertyValue("--level")) > 0.3 ? loud() : setTimeout(look, 20));
         look();
     })""")
@@ -611,7 +612,7 @@ def test_without_the_small_network_the_answer_is_still_there(say, changed, ten):
 
 
 def test_models_that_are_asked_for_at_once_are_both_there(say):
-    loads = "Promise.all([sayADigit.load(), sayADigit.load('small'), sayADigit.load()])"
+    loads = "Promise.all([spoken.load(), spoken.load('small'), spoken.load()])"
     assert say().evaluate(
         f"async () => {{ const [one, small, two] = await {loads}; return one === two && one !== small; }}"
     )
@@ -703,7 +704,7 @@ def test_a_guess_a_word_that_is_none_and_a_sure_digit_are_told_apart(say, ten):
 def test_nothing_is_loaded_before_it_is_asked_for_and_a_bar_shows_how_much_has_come(say, html):
     page = say()
     scripts = "[...document.scripts].map(script => script.src.split('/').at(-1).split('?')[0])"
-    assert {"built.js", "say.js"} <= set(page.evaluate(scripts))
+    assert {"built.js", "model.js", "say.js"} <= set(page.evaluate(scripts))
     assert not [
         name for name in page.evaluate(scripts) if name.startswith(("runtime", "spotter", "small", "ort", "sample"))
     ]
@@ -726,7 +727,7 @@ WORKLETS = """async () => {
     let made = 0;
     window.AudioWorkletNode = class extends Node { constructor(...given) { super(...given); made++; } };
     navigator.mediaDevices.getUserMedia = async () => context.createMediaStreamDestination().stream;
-    await sayADigit.microphone(context, () => {}, (stop) => setTimeout(stop, 200));
+    await spoken.microphone(context, () => {}, (stop) => setTimeout(stop, 200));
     return made;
 }"""
 
@@ -847,7 +848,7 @@ def rebuilt(folder: Path, change) -> None:
     script = folder / "_static/say/built.js"
     built = json.loads(script.read_text().partition(" = ")[2].rstrip(";\n"))
     change(built)
-    script.write_text(f"window.SAY_BUILT = {json.dumps(built)};")
+    script.write_text(f"window.SPOKEN_BUILT = {json.dumps(built)};")
 
 
 def test_the_models_own_threshold_decides_what_is_no_digit(say, changed, ten):
@@ -910,22 +911,22 @@ def test_what_is_staged_is_the_file_and_comes_with_its_licence(html, runtime):
     folder = html / "_static/say"
     assert unpacked(folder, "spotter") == SPOTTER.read_bytes() and unpacked(folder, "small") == SMALL.read_bytes()
     first = [*folder.glob("runtime-*.js"), *folder.glob("loader-*.js"), *folder.glob("spotter-*.js")]
-    first += [folder / name for name in ("ort.wasm.min.js", "say.js", "say.css", "built.js")]
+    first += [folder / name for name in ("ort.wasm.min.js", "say.css", *extension.LISTENS[PAGE])]
     assert sum(path.stat().st_size for path in first) < 9e6, "the first load"
     assert unpacked(folder, "runtime") == (runtime / "ort-wasm-simd-threaded.wasm").read_bytes()
     assert max(path.stat().st_size for path in folder.glob("*-*.js")) < 1.1e6
     text = (folder / "onnxruntime-web-LICENSE.txt").read_text()
-    assert "MIT License" in text and "Microsoft" in text and say_a_digit.VERSION in text
+    assert "MIT License" in text and "Microsoft" in text and npm.RUNTIME.version in text
     assert soundfile.info(io.BytesIO(sample(folder, "seven"))).duration > 1
 
 
-def npm(folder: Path, monkeypatch, files: dict[str, bytes] | None) -> None:
+def stand_in_for_npm(folder: Path, monkeypatch, files: dict[str, bytes] | None) -> None:
     """An npm that packs these files, or fails."""
     (folder / "bin").mkdir()
     if files is not None:
         with tarfile.open(folder / "packed.tgz", "w:gz") as tar:
             for name, content in files.items():
-                member = tarfile.TarInfo(f"package/dist/{name}")
+                member = tarfile.TarInfo(f"package/{name}")
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
     script = "exit 1" if files is None else f'cp "{folder / "packed.tgz"}" onnxruntime-web.tgz'
@@ -936,34 +937,32 @@ def npm(folder: Path, monkeypatch, files: dict[str, bytes] | None) -> None:
 
 
 def test_the_runtime_comes_through_npm_once_and_only_with_the_known_sums(tmp_path, monkeypatch, own_home, capsys):
-    content = {name: name.encode() for name in say_a_digit.FILES}
-    npm(tmp_path, monkeypatch, content)
+    content = {name: name.encode() for name in npm.RUNTIME.files}
+    stand_in_for_npm(tmp_path, monkeypatch, content)
     with pytest.raises(CourseError, match=r"the SHA-256 of ort\.wasm\.min\.js is not the known one"):
-        say_a_digit.fetch_runtime()
-    assert say_a_digit.find_runtime() is None and not (own_home / "data" / say_a_digit.PACKAGE).exists()
-    monkeypatch.setattr(
-        say_a_digit, "FILES", {name: hashlib.sha256(text).hexdigest() for name, text in content.items()}
-    )
-    folder = say_a_digit.fetch_runtime()
-    assert folder == own_home / "data" / say_a_digit.PACKAGE and say_a_digit.find_runtime() == folder
+        npm.RUNTIME.fetch()
+    assert npm.RUNTIME.find() is None and not (own_home / "data" / npm.RUNTIME.folder).exists()
+    package = replace(npm.RUNTIME, files={name: hashlib.sha256(text).hexdigest() for name, text in content.items()})
+    folder = package.fetch()
+    assert folder == own_home / "data" / package.folder and package.find() == folder
     (tmp_path / "bin" / "npm").write_text("#!/bin/sh\nexit 1\n")
-    assert say_a_digit.fetch_runtime() == folder, "it is not fetched again"
+    assert package.fetch() == folder, "it is not fetched again"
     (folder / "ort.wasm.min.js").write_text("changed")
-    assert say_a_digit.find_runtime() is None
-    say_a_digit.prepare()
+    assert package.find() is None
+    npm.prepare()
     assert 'the page "Say a digit" will not answer' in capsys.readouterr().err
 
 
 def test_without_npm_the_note_says_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("SPOKENDIGITS_DATA", raising=False)
-    say_a_digit.prepare()
+    npm.prepare()
     assert "Install Node.js" in capsys.readouterr().err
 
 
 def test_a_book_is_built_without_a_network():
     """`book.build` takes what is there. What fetches is the command: `spokendigits book`, `run`, and the pack."""
     source = (ROOT / "spokendigits/publish/book.py").read_text()
-    assert "say_a_digit.stage(" in source and "fetch_runtime" not in source and "prepare" not in source
+    assert "say_a_digit.stage(" in source and "fetch" not in source and "prepare" not in source
     for file in ("spokendigits/app/cli.py", "tools/pack.py"):
-        assert "say_a_digit.prepare()" in (ROOT / file).read_text(), file
+        assert "npm.prepare()" in (ROOT / file).read_text(), file

@@ -140,7 +140,7 @@ def test_the_page_computes_what_python_computes(teach, clips):
         (word,) = vad.find_words(sound, 16_000)
         part = sound[round(word.start * 16_000) : round(word.end * 16_000)]
         found = of(
-            page, "async (x) => teachIt.pool((await sayADigit.hear(Float32Array.from(x))).embedding)", part.tolist()
+            page, "async (x) => teachIt.pool((await spoken.hear(Float32Array.from(x))).embedding)", part.tolist()
         )
         assert found == pytest.approx(point, abs=0.02)
 
@@ -441,7 +441,7 @@ def test_no_barrier_and_nothing_sideways_in_any_state(teach, clips):
 
 def test_a_book_without_the_model_says_so(teach, html):
     page = teach()
-    page.add_init_script("Object.defineProperty(window, 'SAY_BUILT', {get: () => undefined, set() {}})")
+    page.add_init_script("Object.defineProperty(window, 'SPOKEN_BUILT', {get: () => undefined, set() {}})")
     page.reload()
     assert "was not built with the book" in page.inner_text(".say-status")
     assert page.is_disabled(".say-speak") and page.is_disabled(".teach-save")

@@ -1,18 +1,16 @@
 /* The page "Teach it your own words": learns words from a few recordings of each, and answers. All of it on this computer.
-   say.js, which is loaded before, listens and runs the model. A word is the mean of the speech embedding over its time: 96
+   A word is the mean of the speech embedding over its time: 96
    numbers, each on its usual scale (built.js has them), as a direction. What is learned of a word is the middle of its
    examples' directions, and how far apart two of them are is one minus the cosine of the angle between them. */
 (() => {
   "use strict";
-  const S = window.sayADigit;
-  if (!S) return; // say.js is missing
-  const { BUILT, SAID, Told, drawing, element, findWords } = S;
+  if (!window.spoken?.desk) return; // a script of this book is missing
+  const { BUILT, LARGEST_FILE, Told, centred, chooser, decode, desk, drawing, drops, element, findWords, hear, mean, part, partOf, percent, playerOf, resample, sample, tooSoft } =
+    window.spoken;
   const NEED = 3, MOST = 10, WORDS = 10; // examples that a word needs, and may have; words
   const LONGEST = 3, LONGEST_FILE = 30; // seconds of a word, and of a file
-  const LARGEST_FILE = 50e6; // bytes
   const FAINT = 0.01; // what has less than this share of the strongest part's power is no word
   const LIMIT = 0.6; // of the way from the own word to the nearest other: beyond this it is none of the words
-  const TURN = 0.15; // seconds between two looks at what has been said so far
   const LETTERS = 40; // of a word
 
   const TOLD = {
@@ -39,7 +37,6 @@
   const middleOf = (points) => unit(points[0].map((_, i) => points.reduce((sum, point) => sum + point[i], 0)));
   const distance = (a, b) => 1 - dot(a, b);
   const least = (numbers) => numbers.reduce((best, one, i) => (one < numbers[best] ? i : best), 0);
-  const mean = (numbers) => numbers.reduce((sum, one) => sum + one, 0) / numbers.length;
 
   /* The embedding of a word, rows of 96 numbers, as one direction: [96]. */
   function pool(embedding, scales = BUILT.spotter.scales) {
@@ -170,10 +167,10 @@
   /* The words of a recording: [{start, end, audio}], in seconds and samples. Throws Told if there is none. */
   function wordsOf(sound) {
     const { rate } = BUILT.teach;
-    const audio = S.resample(S.centred(sound.audio), sound.rate, rate);
+    const audio = resample(centred(sound.audio), sound.rate, rate);
     const { words, peak } = findWords(audio, rate);
-    if (!words.length) throw new Told(peak < S.SILENT + 5 ? SAID.silence : peak < BUILT.words.quiet ? SAID.quiet : TOLD.click);
-    const cut = words.map(({ start, end }) => ({ start, end, audio: S.partOf(audio, { start, end }) }));
+    if (!words.length) throw new Told(tooSoft(peak) ?? TOLD.click);
+    const cut = words.map(({ start, end }) => ({ start, end, audio: partOf(audio, { start, end }) }));
     const powers = cut.map((one) => mean([...one.audio].map((value) => value * value)));
     const loud = cut.filter((_, i) => powers[i] >= FAINT * Math.max(...powers));
     const short = loud.filter(({ start, end }) => end - start <= LONGEST);
@@ -181,13 +178,12 @@
     return short;
   }
 
-  const pointOf = async (audio) => pool((await S.hear(audio)).embedding);
+  const pointOf = async (audio) => pool((await hear(audio)).embedding);
 
   /* ---- The page ---- */
 
   const count = (number, name) => `${number} ${name}${number === 1 ? "" : "s"}`;
   const list = (names) => (names.length < 2 ? names.join() : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`);
-  const percent = (value) => `${Math.round(100 * value)}\u00a0%`;
 
   function button(className, text, label = "") {
     const made = element("button", className, text);
@@ -196,42 +192,26 @@
     return made;
   }
 
-  /* A chooser of files, hidden behind a button. */
-  function chooser(opener, input, chosen, free) {
-    opener.addEventListener("click", () => free() && input.click());
-    input.addEventListener("change", () => {
-      const files = [...input.files];
-      input.value = ""; // the same file may be chosen again
-      if (files.length) chosen(files);
-    });
-  }
-
   function start() {
     const box = document.getElementById("teach");
     if (!box) return;
     const find = (name) => box.querySelector(`.${name}`);
     const rowsPlace = find("teach-words"), add = find("teach-add");
-    const speak = find("say-speak"), word = find("say-speak-word"), meter = find("say-meter"), status = find("say-status");
+    const speak = find("say-speak"), word = find("say-speak-word"), status = find("say-status");
     const signs = find("say-signs"), near = find("teach-near"), learnedPlace = find("teach-learned");
-    const loading = find("say-loading"), bar = find("say-progress");
     const save = find("teach-save"), file = find("say-file"), kept = find("teach-kept");
     const rows = []; // [{place, field, note, list, record, examples: [{audio, point}]}]
     let known = null; // what `learn` learned, with `rows`: those that it learned from
     let last = null; // the point that was answered last
-    let listening = null; // {by, stop}: whose recording it is, and what ends it
     let saved = true;
 
     function say(text, kind = "", place = status) {
       if (place.textContent !== text) place.textContent = text; // what is said already need not be read aloud again
       place.dataset.kind = kind;
     }
-    const free = () => box.dataset.state === "idle";
-    function state(name, pressed = null) {
-      box.dataset.state = name;
-      box.setAttribute("aria-busy", String(name === "loading" || name === "thinking"));
-      for (const one of box.querySelectorAll("button")) one.setAttribute("aria-disabled", String(name !== "idle" && !(one === pressed && name === "listening")));
+    const { alone, free, listen, loaded, looker, state, stopped } = desk(box, say, (name, pressed) => {
       word.textContent = pressed === speak && name === "listening" ? "Listening" : "Try it";
-    }
+    });
 
     if (!BUILT || !BUILT.runtime || !BUILT.spotter) {
       box.dataset.state = "missing";
@@ -245,63 +225,9 @@
       return;
     }
 
-    async function loaded(place) {
-      const needed = S.needed("spotter");
-      if (!needed.length) return;
-      state("loading");
-      say("Loading the model from this book.", "", place);
-      loading.hidden = false;
-      try {
-        await S.load("spotter", (share) => {
-          if (share === null) bar.removeAttribute("value");
-          else bar.value = share;
-          loading.querySelector("span").textContent = share === null ? "starting" : percent(share);
-        });
-      } finally {
-        loading.hidden = true;
-      }
-    }
-
-    /* One thing at a time: runs `work`, and says in `place` what went wrong. */
-    async function alone(work, place = status) {
-      if (!free()) return;
-      state("thinking");
-      try {
-        await work();
-      } catch (error) {
-        if (!(error instanceof Told)) console.error(error);
-        say(error instanceof Told ? error.message : SAID.broken, "problem", place);
-      } finally {
-        listening = null;
-        state("idle");
-        box.style.setProperty("--level", 0);
-      }
-    }
-
-    /* Records until a second of quiet. `look` is given what was said so far. */
-    async function listen(pressed, place, text, look = () => {}) {
-      const context = new AudioContext(); // made while the press still counts as the reader's own
-      await loaded(place);
-      state("asking");
-      say("The browser asks whether this page may use the microphone. Please allow it.", "", place);
-      return S.microphone(
-        context,
-        (piece, sofar) => {
-          const level = S.levels(piece, sofar.rate).reduce((a, b) => Math.max(a, b), S.SILENT);
-          box.style.setProperty("--level", Math.max(0, Math.min(1, (level + 60) / 50)).toFixed(3));
-          look(sofar);
-        },
-        (stop) => {
-          listening = { by: pressed, stop };
-          state("listening", pressed);
-          say(text, "", place);
-        },
-      );
-    }
-
     async function read(chosen) {
       if (chosen.size > LARGEST_FILE) throw new Told(TOLD.largeFile);
-      const sound = await S.decode(await chosen.arrayBuffer());
+      const sound = await decode(await chosen.arrayBuffer());
       if (sound.audio.length > LONGEST_FILE * sound.rate) throw new Told(TOLD.longFile);
       return sound;
     }
@@ -335,13 +261,13 @@
       });
       row.field.addEventListener("change", change);
       row.record.addEventListener("click", () => {
-        if (listening?.by === row.record) return listening.stop();
+        if (stopped(row.record)) return;
         alone(async () => {
           if (row.examples.length >= MOST) throw new Told(TOLD.full(nameOf(row)));
           row.place.classList.add("listening");
           try {
             const text = `Listening. Say “${nameOf(row)}”, as often as you like, with a short pause after each. Press again to stop.`;
-            await take(row, await listen(row.record, row.note, text));
+            await take(row, await listen(row.record, text, undefined, row.note));
           } finally {
             row.place.classList.remove("listening");
           }
@@ -387,7 +313,7 @@
         ...row.examples.map((example, i) => {
           const one = element("li"), play = button("teach-play", String(i + 1)), gone = button("teach-delete", "×");
           play.addEventListener("click", () => {
-            const player = S.playerOf(example.audio, BUILT.teach.rate, "");
+            const player = playerOf(example.audio, BUILT.teach.rate, "");
             player.onended = player.onerror = () => URL.revokeObjectURL(player.src);
             player.play().catch(() => {}); // somebody blocks sound
           });
@@ -422,7 +348,7 @@
     }
 
     async function takeFiles(row, files) {
-      await loaded(row.note);
+      await loaded("spotter", row.note);
       state("thinking");
       const problems = [];
       for (const one of files) {
@@ -577,24 +503,14 @@
         showAnswers(await answersTo(sound));
       });
 
-    async function live() {
-      let looked = 0, looking = false;
-      async function look({ audio, rate }) {
-        if (looking || audio.length - looked < TURN * rate) return;
-        [looked, looking] = [audio.length, true];
-        try {
-          const answers = await answersTo({ audio: audio.slice(), rate });
-          if (listening) showSigns(answers);
-        } catch (error) {
-          if (!(error instanceof Told)) throw error; // nothing was said yet
-        } finally {
-          looking = false;
-        }
-      }
-      return listen(speak, status, "Listening. Say one of your words, or several. Press again to stop.", (sofar) => look(sofar).catch(console.error));
-    }
+    const live = () =>
+      listen(
+        speak,
+        "Listening. Say one of your words, or several. Press again to stop.",
+        looker(async (audio) => answer(known, await pointOf(audio)), showSigns),
+      );
 
-    speak.addEventListener("click", () => (listening?.by === speak ? listening.stop() : ask(live)));
+    speak.addEventListener("click", () => stopped(speak) || ask(live));
     chooser(find("say-choose"), file, ([chosen]) => ask(async () => (await loaded(), read(chosen))), free);
     add.addEventListener("click", () => free() && addRow().field.focus());
 
@@ -648,34 +564,21 @@
     find("teach-sample").addEventListener("click", () =>
       alone(async () => {
         const { words } = BUILT.teach;
-        await takeAll(new TextDecoder().decode(await S.part(`sample-${words.name}`, words)));
+        await takeAll(new TextDecoder().decode(await part(`sample-${words.name}`, words)));
         asked.hidden = false;
       }),
     );
     for (const one of BUILT.teach.asked) {
-      const sample = button("say-sample", one.name);
-      sample.addEventListener("click", () =>
-        ask(async () => {
-          await loaded();
-          const bytes = await S.part(`sample-${one.name}`, one);
-          const player = new Audio(URL.createObjectURL(new Blob([bytes], { type: "audio/wav" })));
-          player.onended = () => URL.revokeObjectURL(player.src);
-          player.play().catch(() => {}); // whoever blocks sound still gets the answer
-          return S.decode(bytes);
-        }),
-      );
-      asked.lastElementChild.append(sample);
+      const ready = button("say-sample", one.name);
+      ready.addEventListener("click", () => ask(async () => (await loaded(), sample(one.name, one))));
+      asked.lastElementChild.append(ready);
     }
 
     // Files that are dropped on a word are its examples; elsewhere the browser would leave the page and open them.
-    const holdsFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-    addEventListener("dragover", (event) => holdsFile(event) && event.preventDefault());
-    addEventListener("drop", (event) => {
-      if (!holdsFile(event)) return;
-      event.preventDefault();
-      const files = [...event.dataTransfer.files], row = rows.find(({ place }) => place.contains(event.target));
+    drops((files, place) => {
+      const row = rows.find((one) => one.place.contains(place));
       if (row) alone(() => takeFiles(row, files), row.note);
-      else if (files.length) ask(async () => (await loaded(), read(files[0])));
+      else ask(async () => (await loaded(), read(files[0])));
     });
 
     for (let i = 0; i < NEED; i++) addRow();
