@@ -27,7 +27,9 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 HERE = Path(__file__).resolve().parent
 # Code that is folded away in the book is not printed, unless it answers an exercise.
-LEFT_OUT = "script, style, a.headerlink, .tag_bootstrap, .cell:not(.tag_solution) > details, .toctree-wrapper, button"
+LEFT_OUT = (
+    "script, style, .moving, a.headerlink, .tag_bootstrap, .cell:not(.tag_solution) > details, .toctree-wrapper, button"
+)
 APPENDIX = "Answers and solutions"
 
 

@@ -129,7 +129,7 @@ def deck(notebook) -> list[Slide]:
     slides: list[Slide] = []
     tags = [set(cell.metadata.get("tags", [])) for cell in notebook.cells]
     for cell, own, following in zip(notebook.cells, tags, [*tags[1:], set()], strict=True):
-        if own & LEFT_OUT:
+        if own & LEFT_OUT or 'class="moving"' in cell.source:  # its still twin is on a slide
             continue
         if cell.cell_type == "code":
             _code(slides, cell)

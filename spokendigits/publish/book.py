@@ -17,7 +17,7 @@ from spokendigits import __version__, lanes
 from spokendigits.errors import CourseError
 from spokendigits.files import atomic_folder, checkout, read_json
 from spokendigits.plots import BLUE, GREY, describe, described, figure
-from spokendigits.publish import card, runner, say_a_digit, words
+from spokendigits.publish import card, npm, runner, say_a_digit, words
 from spokendigits.publish.runner import STATE, pages
 
 TIME = re.compile(r"\*\*Time\*\* (\d+) minutes[^.\n]*?(\d+) more for the exercises")
@@ -93,7 +93,10 @@ def minutes(notebooks: Path) -> dict[str, str]:
 def _stage(source: Path, notebooks: Path, stage: Path, prose: dict[str, str]) -> None:
     """Copies what the book is made of, and nothing else, into `stage`."""
     shutil.copytree(source / "book", stage / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__", ".*"))
-    say_a_digit.stage(stage / "book" / "_static" / "say")
+    static, moving = stage / "book" / "_static", stage / "book" / "moving"
+    say_a_digit.stage(static / "say", files=[*static.glob("*.flac"), *moving.glob("*.*")])
+    for package in (npm.D3, npm.PLOT):
+        package.copy(static / "moving")
     shutil.copy(source / "_toc.yml", stage)
     config = yaml.safe_load((source / "_config.yml").read_text(encoding="utf-8"))
     config["parse"]["myst_substitutions"] = prose

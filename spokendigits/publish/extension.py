@@ -24,6 +24,17 @@ LISTENS = {
     "book/say_a_digit": (*COMMON, "say.js"),
     "book/teach_it": (*COMMON, "teach.js"),
 }
+DRAWING = ("d3.min.js", "plot.umd.min.js")
+# The figures that move, each a <div class="moving" data-moving="NAME"> of a page, and their scripts in _static/moving.
+MOVING = {
+    "sample": ("intervals.js", "sample.js"),
+    "price": ("price.js",),
+    "lab": ("frontend.js", "lab.js"),
+    "break": ("disturb.js", "break.js"),
+    "mistakes": ("mistakes.js",),
+    "map": ("map.js",),
+}
+MOVES = re.compile(r'class="moving" data-moving="(\w+)"')
 # What these pages may load and ask: files of the book, from a server or a disk, and what it makes itself. Nothing may be sent.
 OWN = "'self' file:"
 POLICY = (
@@ -120,10 +131,16 @@ def _finish_page(app, pagename, templatename, context, doctree) -> None:
             # `make lab` serves the whole checkout at the usual port, so that links to other pages lead somewhere.
             button["url"] = f"http://localhost:8888/lab/tree/{pagename}.ipynb"
             group["buttons"].append(button)
-    if pagename in LISTENS:
-        app.add_css_file("say/say.css")
-        for script in LISTENS[pagename]:
-            app.add_js_file(f"say/{script}", loading_method="defer")
+    scripts, sheets = [f"say/{script}" for script in LISTENS.get(pagename, ())], ["say/say.css"] * (pagename in LISTENS)
+    if moving := dict.fromkeys(MOVES.findall(context.get("body", ""))):
+        named = dict.fromkeys(script for name in moving for script in MOVING[name])
+        drawing = [*DRAWING, "moving.js", *named]
+        scripts += [f"say/{script}" for script in COMMON] + [f"moving/{script}" for script in drawing]
+        sheets.append("moving/moving.css")
+    for sheet in sheets:
+        app.add_css_file(sheet)
+    for script in scripts:
+        app.add_js_file(script, loading_method="defer")
     # Scripts of thebe, which jupyter-book always adds: unused here, and they name another host.
     for kind in ("script_files", "css_files"):
         context[kind] = [file for file in context.get(kind, []) if "thebe" not in f"{file} {vars(file)}".lower()]
@@ -137,10 +154,10 @@ def _finish_page(app, pagename, templatename, context, doctree) -> None:
 
 def _forbid(app, exception) -> None:
     """Writes a content security policy into the pages that listen; of inline scripts it lets the theme's own run, by their digests."""
-    for page in (Path(app.outdir) / f"{name}.html" for name in LISTENS):
-        if exception is not None or not page.is_file():
-            continue
+    for page in Path(app.outdir).rglob("*.html") if exception is None else ():
         text = page.read_text(encoding="utf-8")
+        if f"say/{COMMON[0]}" not in text:
+            continue
         scripts = {script or html.unescape(handler) for script, handler in INLINE.findall(text)}
         digests = sorted(base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts)
         policy = POLICY.format(" ".join(f"'sha256-{digest}'" for digest in digests))

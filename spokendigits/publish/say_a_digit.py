@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +42,11 @@ KEPT, KEPT_RATE = "spokendigits words, version 1", 16_000  # what a file of that
 LEAD, TAIL, FLOOR = 0.5, 0.6, 0.0005  # seconds before and after a word; standard deviation of the noise floor
 
 
-def stage(folder: Path | str, runtime: Path | str | None = None) -> dict:
+def stage(folder: Path | str, runtime: Path | str | None = None, files: Iterable[Path] = ()) -> dict:
     """Writes what the page loads into `folder`, the book's `_static/say`, and returns what it tells the page.
 
     The models are those of MODELS in `folder`. runtime: the folder of the runtime's files (None: `npm.RUNTIME.find`).
-    Writes built.js (what is there, recipes, labels, thresholds), the scripts of runtime and model, and the sample clips.
+    files: what the figures that move read, by their names. Writes built.js (what is there, recipes, labels, thresholds), the scripts of runtime and model, and the sample clips.
     What is missing is no error: the page then says so.
     """
     folder, runtime = Path(folder), runtime or npm.RUNTIME.find()
@@ -64,6 +65,7 @@ def stage(folder: Path | str, runtime: Path | str | None = None) -> dict:
         "decoding": _constants(decoding),
         "words": _constants(vad) | {"cancel": recording.CANCEL},
         "parts": {SCRIPTS[name]: _pack(SCRIPTS[name], path, folder) for name, path in sources.items()},
+        "files": {path.name: _pack_file(path, folder) for path in files},
         "samples": _samples(folder),
         "teach": _words_to_teach(folder) | {"format": KEPT, "rate": KEPT_RATE},
     }
@@ -99,6 +101,11 @@ def _pack(name: str, source: Path, folder: Path) -> dict[str, int]:
     for number, part in enumerate(parts):
         (folder / f"{name}-{number}.js").write_text(f'spokenPart("{name}", {number}, "{part}");\n', encoding="utf-8")
     return {"scripts": len(parts), "bytes": len(text)}
+
+
+def _pack_file(path: Path, folder: Path) -> dict:
+    part = f"file-{path.name.replace('.', '-')}"
+    return {"part": part} | _pack(part, path, folder)
 
 
 def _samples(folder: Path) -> list[dict]:
