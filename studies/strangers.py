@@ -349,7 +349,14 @@ def measure(heard: Heard, said: dict[str, dict]) -> dict:
         if name != "strings"
     }
     strings = ends.get("strings", [])
+    recorded = noises[noises["corpus"] == "noises"]
     return {
+        # What the figure "The price of a mistake" draws: [score, whether the likeliest digit is right], and scores alone.
+        "scores": {
+            "digits": [[round(row.score, 3), int(row.digit == row.predicted)] for row in digits.itertuples()],
+            "other words": rest["score"].round(3).tolist(),
+            "noises": recorded["score"].round(3).tolist(),
+        },
         "strangers": {
             "digits": score(whole(digits)),
             "likeliest": score(digits),
@@ -359,7 +366,7 @@ def measure(heard: Heard, said: dict[str, dict]) -> dict:
             .groupby("word")["taken"]
             .agg(["sum", "size"])
             .T.to_dict(),
-            "noises": passing(noises[noises["corpus"] == "noises"]),
+            "noises": passing(recorded),
             "synthetic_noises": passing(noises[noises["corpus"] == "others"]),
         },
         "fsdd": {"likeliest": score(left_out), "digits": score(whole(left_out))}

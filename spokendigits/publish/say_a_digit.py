@@ -19,6 +19,7 @@ import onnx
 import soundfile
 import soxr
 from onnx import numpy_helper
+from scipy.stats import norm, t
 
 from spokendigits.corpora import espeak, recording
 from spokendigits.corpora.synthetic import SPEAKERS
@@ -39,6 +40,7 @@ NOISE = "rustling"
 TAUGHT, TAKES, TEACHER = ("Katze", "Hund", "Vogel"), 3, ("teacher", "de", "f3")
 ASKED, STRANGER = (*TAUGHT, "Fenster"), ("stranger", "de", "m3")
 KEPT, KEPT_RATE = "spokendigits words, version 1", 16_000  # what a file of that page begins with, and its sample rate
+MOST_SPEAKERS = 100  # of which the browser knows Student's quantile
 LEAD, TAIL, FLOOR = 0.5, 0.6, 0.0005  # seconds before and after a word; standard deviation of the noise floor
 
 
@@ -63,6 +65,10 @@ def stage(folder: Path | str, runtime: Path | str | None = None, files: Iterable
         **models,
         # The constants of what the browser has copies of, so that these have no numbers of their own.
         "decoding": _constants(decoding),
+        "quantiles": {
+            "normal": norm.ppf(0.975),
+            "student": t.ppf(0.975, np.arange(1, MOST_SPEAKERS)).round(9).tolist(),
+        },
         "words": _constants(vad) | {"cancel": recording.CANCEL},
         "parts": {SCRIPTS[name]: _pack(SCRIPTS[name], path, folder) for name, path in sources.items()},
         "files": {path.name: _pack_file(path, folder) for path in files},

@@ -139,7 +139,11 @@
     const width = Math.floor(place.clientWidth) || 640;
     if (!drawn.has(place)) resized.observe(place);
     drawn.set(place, { options, text, width });
-    const chart = window.Plot.plot({ width, marginTop: 8, style: { background: "none", fontSize: "12px" }, ...options(width) });
+    const chart = window.Plot.plot({ width, marginTop: 8, marginBottom: 36, style: { background: "none", fontSize: "12px" }, ...options(width) });
+    for (const mark of chart.querySelectorAll("g[aria-label]")) {
+      mark.dataset.mark = mark.getAttribute("aria-label"); // Plot's own labels may not stand on groups, and the whole has a text
+      mark.removeAttribute("aria-label");
+    }
     chart.setAttribute("role", "img");
     chart.setAttribute("aria-label", text);
     place.replaceChildren(chart);

@@ -1,0 +1,108 @@
+/* "Who was in the sample": tests of a model whose accuracy is known, each with other speakers, and whether two intervals hold it. */
+(() => {
+  "use strict";
+  if (!window.spoken?.figure) return;
+  const { choice, element, figure, plot, press, slider, speakerInterval, status, wilson } = window.spoken;
+  const MEAN = 0.95; // the truth: the mean accuracy of all people
+  const SPREADS = [[0, "all alike"], [0.7, "unlike"], [1.2, "very unlike"]]; // as `spread` of topics.coverage
+  const MANY = 1000, SHOWN = 40, SEED = 6;
+  const WAYS = ["respects speakers", "counts clips"];
+
+  /* A test: speakers with their own accuracies from a Beta distribution, some clips of each, and both intervals. */
+  function draw(random, { speakers, clips, spread }) {
+    const rate = 1 - MEAN, both = spread ? MEAN / (rate * spread ** 2) - 1 : 0;
+    const wrong = spread ? window.d3.randomBeta.source(random)(rate * both, MEAN * both) : () => rate;
+    const binomial = window.d3.randomBinomial.source(random);
+    const right = Array.from({ length: speakers }, () => binomial(clips, 1 - wrong())());
+    const all = right.reduce((a, b) => a + b), sizes = right.map(() => clips);
+    const intervals = [speakerInterval(right, sizes), wilson(all, clips * speakers)];
+    return {
+      shares: right.map((one) => one / clips),
+      share: all / (clips * speakers),
+      intervals: intervals.map((one) => ({ ...one, holds: one.low <= MEAN && MEAN <= one.high })),
+    };
+  }
+
+  figure("sample", (stage) => {
+    let random, drawn; // all tests since the last change, the newest last
+    const controls = element("div", "moving-controls"), presses = element("div", "moving-presses");
+    const people = element("div", "sample-people"), tests = element("div", "sample-tests");
+    const lead = element("p", "", "A model names 95 % of what all people say: here that is known. Each test asks a few of them, and puts two intervals around what it finds. Does the interval hold the truth?");
+    stage.append(lead, controls);
+    const set = {
+      speakers: slider(controls, { label: "speakers in a test", min: 2, max: 40, value: 6, on: reset }),
+      clips: slider(controls, { label: "clips of each", min: 5, max: 200, step: 5, value: 50, on: reset }),
+    };
+    const spread = choice(controls, { label: "speakers are", options: SPREADS, value: 0.7, on: reset });
+    stage.append(presses);
+    press(presses, "Draw a test", () => more(1));
+    press(presses, "Draw a thousand", () => more(MANY));
+    press(presses, "Start again", () => {
+      for (const one of [set.speakers, set.clips, spread]) one.reset();
+      reset();
+    });
+    const said = status(stage);
+    stage.append(people, tests);
+
+    function reset() {
+      random = window.d3.randomLcg(SEED / 10);
+      drawn = [];
+      more(1);
+    }
+    function more(number) {
+      const plan = { speakers: set.speakers.value, clips: set.clips.value, spread: spread.value };
+      for (let i = 0; i < number; i++) drawn.push(draw(random, plan));
+      show();
+    }
+
+    function show() {
+      const last = drawn.at(-1), percent = (value) => `${(100 * value).toFixed(1)} %`;
+      const held = WAYS.map((_, way) => drawn.filter(({ intervals }) => intervals[way].holds).length);
+      const [ours, naive] = last.intervals;
+      said.textContent =
+        drawn.length === 1
+          ? `This test found ${percent(last.share)}. The interval that respects speakers goes from ${percent(ours.low)} to ${percent(ours.high)}, the one that counts clips from ${percent(naive.low)} to ${percent(naive.high)}. The truth is 95 %.`
+          : `Of ${drawn.length.toLocaleString("en")} tests, the interval that respects speakers held the truth in ${percent(held[0] / drawn.length)}, the one that counts clips in ${percent(held[1] / drawn.length)}. Both promise 95 %.`;
+      const axis = { domain: [0.6, 1], clamp: true, ticks: [0.6, 0.7, 0.8, 0.9, 1], tickFormat: (value) => `${Math.round(100 * value)} %`, label: null };
+      const truth = window.Plot.ruleX([MEAN], { stroke: "currentColor", strokeDasharray: "4 3" });
+      plot(
+        people,
+        () => ({
+          height: 92,
+          marginLeft: 16,
+          marginRight: 22,
+          x: { ...axis, label: "accuracy of each speaker in the newest test" },
+          y: { axis: null },
+          marks: [truth, window.Plot.dot(last.shares, window.Plot.dodgeY("bottom", { x: (one) => one, r: 4, fill: "var(--pst-color-text-muted)" }))],
+        }),
+        `The newest test: ${last.shares.length} speakers, the worst read at ${percent(Math.min(...last.shares))}, the best at ${percent(Math.max(...last.shares))}.`,
+      );
+      const rows = drawn.slice(-SHOWN).flatMap(({ intervals, share }, test) => intervals.map((one, way) => ({ ...one, share, test, way: WAYS[way] })));
+      const colour = (one) => (one.holds ? "var(--pst-color-primary)" : "var(--pst-color-secondary)");
+      plot(
+        tests,
+        (width) => {
+          const facet = width < 500 ? "fy" : "fx"; // below each other on a phone
+          return {
+            height: width < 500 ? 460 : 270,
+            marginLeft: 16,
+            marginRight: 22,
+            x: { ...axis, label: "accuracy that a test found, and its interval" },
+            y: { axis: null, domain: [-5, Math.max(9, Math.min(SHOWN, drawn.length))], reverse: true },
+            [facet]: { domain: WAYS, axis: null, padding: 0.12 },
+            marks: [
+              truth,
+              window.Plot.text(WAYS, { [facet]: (way) => way, frameAnchor: "top-left", text: (way) => `an interval that ${way}`, fontWeight: 600 }),
+              window.Plot.ruleY(rows, { [facet]: "way", y: "test", x1: "low", x2: "high", stroke: colour, strokeWidth: (one) => (one.holds ? 1.5 : 3) }),
+              window.Plot.dot(rows, { [facet]: "way", y: "test", x: "share", r: 2, fill: colour }),
+            ],
+          };
+        },
+        `The last ${Math.min(SHOWN, drawn.length)} tests with both intervals. Thick lines miss the truth: ${WAYS.map((way) => `${rows.filter((one) => one.way === way && !one.holds).length} of those that ${way === WAYS[0] ? "respect speakers" : "count clips"}`).join(", ")}.`,
+      );
+    }
+    reset();
+  });
+
+  window.spoken.drawTest = draw;
+})();
