@@ -48,22 +48,17 @@ def _tests(speakers: int, clips: int, mean: float, spread: float, rounds: int, s
     return random.binomial(clips, 1 - wrong)
 
 
-def draw_tests(
-    methods: dict[str, Callable],
-    speakers: int = 12,
-    clips: int = 100,
-    mean: float = 0.97,
-    spread: float = 0.7,
-    level: float = 0.95,
-    tests: int = 60,
-    seed: int = 0,
-) -> Figure:
-    """The intervals of the same `tests` by each of two or more methods, {name: method}, as `coverage` takes them."""
-    right = _tests(speakers, clips, mean, spread, tests, seed)
+def draw_tests(methods: dict[str, Callable], plan: dict[str, float], level: float = 0.95, tests: int = 60) -> Figure:
+    """The intervals of the same `tests` by each of two or more methods, {name: method}.
+
+    plan: speakers, clips, mean and spread, as `coverage` takes them.
+    """
+    right = _tests(**plan, rounds=tests, seed=0)
+    clips, mean = np.full(plan["speakers"], plan["clips"]), plan["mean"]
     fig, axes = figure(9, 3.4, 1, len(methods))
     parts = []
     for ax, (name, method) in zip(axes, methods.items(), strict=True):
-        low, high = method(right, np.full(speakers, clips), level)
+        low, high = method(right, clips, level)
         holds = (low <= mean) & (mean <= high)
         for mark, colour, width in ((holds, BLUE, 1), (~holds, ORANGE, 2.5)):
             ax.hlines(np.flatnonzero(mark), 100 * low[mark], 100 * high[mark], color=colour, linewidth=width)
