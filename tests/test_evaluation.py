@@ -1,5 +1,7 @@
 """Metrics against scikit-learn and against cases that can be worked out by hand."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,8 @@ from spokendigits.classifier import create
 from spokendigits.clips import make_clips
 from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
-from spokendigits.topics.coverage import coverage
+from spokendigits.plots import described
+from spokendigits.topics.coverage import coverage, draw_tests
 
 
 def table(digits, predicted, speakers=None, confidence=0.9) -> pd.DataFrame:
@@ -338,3 +341,16 @@ def test_views_are_averaged_drawn_the_same_again_and_leave_others_draws_alone(to
     two = ev.predict(classifier, clips, tones, rows, progress=False, views=2)
     other = 2 * two[PROBABILITIES] - plain[PROBABILITIES]
     assert (other > -1e-9).all(axis=None) and np.allclose(other.sum(axis=1), 1)
+
+
+def test_the_picture_of_pretended_tests_counts_those_that_hold_the_truth():
+    methods = {
+        "always": lambda right, clips, level: (0.0 * right[:, 0], 1.0 + 0.0 * right[:, 0]),
+        "never": lambda right, clips, level: (1.0 + 0.0 * right[:, 0], 1.0 + 0.0 * right[:, 0]),
+        "ours": intervals.speaker_interval,
+    }
+    plan = {"speakers": 12, "clips": 100, "mean": 0.97, "spread": 0.7}
+    alt = described(draw_tests(methods, plan)._repr_mimebundle_()["text/plain"])[0]
+    assert "always, 60" in alt and "never, 0" in alt
+    ours = int(re.search(r"ours, (\d+)", alt)[1])
+    assert ours / 60 == pytest.approx(coverage(**plan)["coverage"], abs=0.1)
