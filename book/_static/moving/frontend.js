@@ -9,12 +9,14 @@
 
   /* ---- The Fourier transform, for powers of two ---- */
 
-  const plans = new Map(); // by size: where each number goes first, and the turns of the circle
+  const plans = new Map(); // by size: where each number goes first, and the turns of every step, one after the other
   function plan(size) {
     if (!plans.has(size)) {
-      const order = new Uint32Array(size), cos = new Float64Array(size / 2), sin = new Float64Array(size / 2);
+      const order = new Uint32Array(size), cos = new Float64Array(size), sin = new Float64Array(size);
       for (let i = 1; i < size; i++) order[i] = (order[i >> 1] >> 1) | (i & 1 ? size / 2 : 0);
-      for (let i = 0; i < size / 2; i++) [cos[i], sin[i]] = [Math.cos((2 * Math.PI * i) / size), -Math.sin((2 * Math.PI * i) / size)];
+      for (let half = 1; half < size; half *= 2) {
+        for (let i = 0; i < half; i++) [cos[half + i], sin[half + i]] = [Math.cos((Math.PI * i) / half), -Math.sin((Math.PI * i) / half)];
+      }
       plans.set(size, { order, cos, sin });
     }
     return plans.get(size);
@@ -24,10 +26,8 @@
   function transform(real, imag) {
     const size = real.length, { cos, sin } = plan(size);
     for (let half = 1; half < size; half *= 2) {
-      const step = size / (2 * half);
       for (let start = 0; start < size; start += 2 * half) {
-        for (let i = start, turn = 0; i < start + half; i++, turn += step) {
-          const j = i + half;
+        for (let i = start, j = start + half, turn = half; turn < 2 * half; i++, j++, turn++) {
           const x = real[j] * cos[turn] - imag[j] * sin[turn], y = real[j] * sin[turn] + imag[j] * cos[turn];
           real[j] = real[i] - x;
           imag[j] = imag[i] - y;
@@ -44,17 +44,18 @@
      every hop; around the sound are zeros. `window` is a power of two. */
   function power(audio, { window, hop }) {
     const frames = Math.floor(audio.length / hop) + 1, bins = window / 2 + 1;
-    const values = new Float64Array(frames * bins), { order } = plan(window);
+    const values = new Float32Array(frames * bins), { order } = plan(window);
     const hann = Float64Array.from({ length: window }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / window));
     const real = new Float64Array(window), imag = new Float64Array(window);
-    const fill = (into, frame) => {
-      const start = frame * hop - window / 2;
-      for (let i = 0; i < window; i++) into[order[i]] = hann[i] * (frame < frames ? (audio[start + i] ?? 0) : 0);
+    const padded = new Float64Array((frames + 1) * hop + 2 * window);
+    padded.set(audio, window / 2);
+    const fill = (into, start) => {
+      for (let i = 0; i < window; i++) into[order[i]] = hann[i] * padded[start + i];
     };
     for (let frame = 0; frame < frames; frame += 2) {
       // Two frames in one go, one as the imaginary part of the other: a real sound's spectrum is even, and so they come apart.
-      fill(real, frame);
-      fill(imag, frame + 1);
+      fill(real, frame * hop);
+      fill(imag, (frame + 1) * hop);
       transform(real, imag);
       for (let k = 0; k < bins; k++) {
         const back = (window - k) % window;
