@@ -12,6 +12,7 @@
   const LEFT = 56, RIGHT = 10, TOP = 18, TICKS = 28; // pixels around each picture
   const ROWS = 180; // of the spectrogram, about one a pixel
   const PIECE = 1024, VOICED = 0.5, FAINT = 1e-6; // samples that pitch is read from; above these, what is heard has none
+  const ENOUGH = 3000; // hertz: of what ends below, the curve of the mouth would only show where it ends
   const OFF = 21; // where the low pass lets everything through
   const cutAt = (place) => Math.round(25 * 2 ** (place / 4)) * 10; // hertz: four steps double it
   const hertz = (value) => `${Math.round(value).toLocaleString("en")} Hz`;
@@ -167,8 +168,7 @@
     async function take() {
       const name = sound.value;
       singing.hidden = name !== "vowel";
-      if (name === "vowel") return sing();
-      const taken = name === "own" ? own : fit((await read(CLIPS[name])).audio, RATE);
+      const taken = name === "vowel" ? vowel(mouth.value, height.value, RATE, 1) : name === "own" ? own : fit((await read(CLIPS[name])).audio, RATE);
       if (name !== sound.value) return; // another was chosen meanwhile
       source = taken;
       begin();
@@ -176,12 +176,12 @@
 
     function sing() {
       source = vowel(mouth.value, height.value, RATE, 1);
-      begin();
+      hear();
     }
 
     /* A new sound: the cursor goes to its loudest moment, and to the first formant there. */
     function begin() {
-      cursor.seconds = loudest(source);
+      cursor.seconds = sound.value === "vowel" ? 0.5 : loudest(source);
       [cursor.hertz = 500] = hills(envelope(around(source, RATE, cursor.seconds, 2 * PIECE), RATE));
       hear();
     }
@@ -258,9 +258,9 @@
       const level = (k) => decibels(spectra.values[frame * spectra.bins + k]) - decibels(loud);
       const piece = around(heard, RATE, cursor.seconds, PIECE), found = pitch(piece, RATE);
       const sounds = piece.reduce((sum, one) => sum + one * one, 0) / PIECE > FAINT, voiced = sounds && found.unlike < VOICED;
-      const curve = voiced ? envelope(around(heard, RATE, cursor.seconds, 2 * PIECE), RATE) : [];
-      const through = cut.value === OFF ? NYQUIST : cutAt(cut.value);
-      const formants = hills(curve).filter((tone) => tone < through).slice(0, 2);
+      const whole = cut.value === OFF || cutAt(cut.value) > ENOUGH;
+      const curve = voiced && whole ? envelope(around(heard, RATE, cursor.seconds, 2 * PIECE), RATE) : [];
+      const formants = hills(curve).slice(0, 2);
       draw(level, curve, formants);
       const at = Math.round(cursor.hertz / (NYQUIST / (spectra.bins - 1))), bin = Math.min(mels.value, Math.max(1, Math.floor(row(cursor.hertz)) + 1));
       const empty = filters.filter(({ weights }) => !weights.length).length;
@@ -268,7 +268,7 @@
         `${cursor.seconds.toFixed(2)} s, ${hertz(cursor.hertz)} (mel ${mel(cursor.hertz).toFixed(scale.value === "htk" ? 0 : 1)}, bin ${bin} of ${mels.value}): `,
         at < spectra.bins ? `${Math.round(level(at))} dB below the loudest. `.replace("-", "") : "nothing, this is above the Nyquist frequency. ",
         voiced ? `Pitch ${hertz(found.hertz)}` : sounds ? "No pitch: noise" : "No pitch: silence",
-        voiced && formants.length ? `, formants ${formants.map(hertz).join(" and ")}.` : ".",
+        voiced ? (whole ? `, formants ${formants.map(hertz).join(" and ")}.` : ", formants are cut off.") : ".",
         empty ? ` ${empty} of ${mels.value} mel bins are empty.` : "",
       ].join("");
     }
