@@ -89,7 +89,7 @@
   }
 
   figure("lab", async (stage) => {
-    let source = fit((await read(CLIPS.seven)).audio, RATE), heard = source;
+    let source = null, heard = null; // a second of sound, and the same behind the low pass
     let spectra = null, filters = [], loud = 0; // of the sound as it is now; `loud` is the power of its loudest tone
     let own = null; // the reader's word, fitted to a second
     let played = false; // sound comes by itself only after the reader has asked for it once
@@ -97,7 +97,8 @@
     const cursor = { seconds: 0, hertz: 500 };
 
     const sources = element("div", "lab-sources"), presses = element("div", "moving-presses"), controls = element("div", "moving-controls lab-controls");
-    stage.append(sources, presses, controls);
+    const lead = "The sound lab: change a setting, and see and hear what it does. Point into a picture, or press the arrow keys in it, to read one moment.";
+    stage.append(element("p", "", lead), sources, presses, controls);
     const sound = choice(sources, {
       label: "sound:",
       options: [...Object.keys(CLIPS).map((name) => [name, name]), ["vowel", "a vowel"], ["own", "my word"]],
@@ -122,10 +123,10 @@
       await take();
     });
     press(presses, "Start again", async () => {
-      for (const one of [sound, mouth, height, window_, hop, mels, highest, scale, cut]) one.reset();
+      for (const one of [sound, mouth, height, windows, hop, mels, highest, scale, cut]) one.reset();
       await take();
     });
-    const window_ = slider(controls, { label: "window", min: 7, max: 12, value: 11, show: length, on: see });
+    const windows = slider(controls, { label: "window", min: 7, max: 12, value: 11, show: length, on: see });
     const hop = slider(controls, { label: "hop", min: 6, max: 10, value: 9, show: length, on: see });
     const mels = slider(controls, { label: "mel bins", min: 8, max: 128, step: 4, value: 64, on: see });
     const highest = slider(controls, { label: "highest", min: 1000, max: 16000, step: 25, value: NYQUIST, show: hertz, on: see });
@@ -208,7 +209,7 @@
     }
 
     function see() {
-      const [size, step] = [2 ** window_.value, 2 ** hop.value];
+      const [size, step] = [2 ** windows.value, 2 ** hop.value];
       spectra = power(heard, { window: size, hop: step });
       filters = melFilters({ rate: RATE, window: size, mels: mels.value, lowest: LOWEST, highest: highest.value, scale: scale.value });
       const shown = rowsOf(spectra, highest.value), bands = logMel(spectra, filters, RANGE);
@@ -232,7 +233,7 @@
       if (now === axes) return;
       axes = now;
       const ends = { x: { domain: [0, 1] }, y: { domain: [0, highest.value / 1000], label: "spectrogram, kHz", ticks: 5 } };
-      plot(tones.chart, (width) => ({ ...tones.frame, width, x: { ...ends.x, axis: null }, y: ends.y, marks: [Plot.frame({ stroke: "none" })] }), `Spectrogram up to ${hertz(highest.value)}: time to the right, frequency upwards, bright is loud.`);
+      plot(tones.chart, (width) => ({ ...tones.frame, width, x: { ...ends.x, axis: null }, y: ends.y, marks: [] }), `Spectrogram up to ${hertz(highest.value)}: time to the right, frequency upwards, bright is loud.`);
       const marked = [100, 500, 1000, 2000, 4000, 8000, 16000].filter((tone) => tone <= highest.value && row(tone) >= 0);
       plot(
         picture.chart,
@@ -241,7 +242,7 @@
           width,
           x: { ...ends.x, label: "seconds", ticks: 5 },
           y: { domain: [0, mels.value], label: "log-mel picture, kHz", ticks: marked.map(row), tickFormat: (_, i) => String(marked[i] / 1000) },
-          marks: [Plot.axisX({ label: "seconds", ticks: 5 })],
+          marks: [],
         }),
         `Log-mel picture of ${mels.value} mel bins up to ${hertz(highest.value)}: time to the right, the mel scale upwards, bright is loud.`,
       );
@@ -253,7 +254,7 @@
       cursor.hertz = Math.min(highest.value, Math.max(LOWEST, cursor.hertz));
       for (const { up } of [wave, tones, picture]) up.style.left = `${100 * cursor.seconds}%`;
       for (const [one, share] of heights) one.across.style.bottom = `${100 * Math.min(1, Math.max(0, share(cursor.hertz)))}%`;
-      const size = 2 ** window_.value, frame = Math.min(spectra.frames - 1, Math.round((cursor.seconds * RATE) / 2 ** hop.value));
+      const size = 2 ** windows.value, frame = Math.min(spectra.frames - 1, Math.round((cursor.seconds * RATE) / 2 ** hop.value));
       span.style.left = `${100 * cursor.seconds - (50 * size) / RATE}%`;
       const level = (k) => decibels(spectra.values[frame * spectra.bins + k]) - decibels(loud);
       const piece = around(heard, RATE, cursor.seconds, PIECE), found = pitch(piece, RATE);
