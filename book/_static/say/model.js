@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const HERE = new URL(".", document.currentScript.src).href;
-  const { BUILT, Told, centred, findWords, fit, resample } = window.spoken;
+  const { BUILT, Told, centred, findWords, fit, mean, resample } = window.spoken;
   const lost = (name) => `The file ${name} of this book is missing or damaged. Copy the whole folder of the book again.`;
 
   /* ---- The model: scripts with its parts, put together when they are first needed ---- */
@@ -204,5 +204,20 @@
     const isDigit = (threshold === null || found.score >= threshold) && word.end === end;
     return { word, kind: isDigit ? "digit" : "notDigit", label: labels[best], probability: Math.exp(found.logProbabilities[best]), ...found };
   }
-  Object.assign(window.spoken, { answer, ask, hear, heardIn, load, needed, oneWord, part, partOf, second, wordsIn });
+
+  /* ---- Embeddings as directions, and how far apart two of them are: one minus the cosine of the angle ---- */
+
+  const dot = (a, b) => a.reduce((sum, one, i) => sum + one * b[i], 0);
+  function unit(numbers) {
+    const length = Math.sqrt(dot(numbers, numbers)) || 1;
+    return numbers.map((one) => one / length);
+  }
+  const distance = (a, b) => 1 - dot(a, b);
+
+  /* The embedding of a word, rows of 96 numbers, as one direction: [96]. */
+  function pool(embedding, scales = BUILT.spotter.scales) {
+    return unit(scales.mean.map((usual, i) => (mean(embedding.map((step) => step[i])) - usual) / scales.spread[i]));
+  }
+
+  Object.assign(window.spoken, { answer, ask, distance, dot, hear, heardIn, load, needed, oneWord, part, partOf, pool, second, unit, wordsIn });
 })();

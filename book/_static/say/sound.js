@@ -24,6 +24,12 @@
 
   /* ---- Decode, resample, find the words, fit one to a clip ---- */
 
+  /* The sample rate that a frame of an MP3 names in its second and third byte: of MPEG 1, or half or a quarter of it. 0 if none. */
+  function mp3Rate(second, third) {
+    const rate = [44100, 48000, 32000, 0][(third >> 2) & 3], version = (second >> 3) & 3;
+    return [rate / 4, 0, rate / 2, rate][version];
+  }
+
   /* The sample rate that a file names, for the browser resamples all that it decodes to a rate that it is given; and
      whether it is a WAV of a rare form, which browsers misread or refuse. */
   function header(buffer) {
@@ -40,6 +46,8 @@
       }
     } else if (text(0) === "fLaC" && bytes.byteLength > 21) {
       rate = bytes.getUint32(18) >>> 12;
+    } else if (bytes.byteLength > 4 && bytes.getUint16(0) >= 0xffe0) {
+      rate = mp3Rate(bytes.getUint8(1), bytes.getUint8(2));
     }
     const usual = rate >= 3000 && rate <= 192000 && rate % 25 === 0; // of other rates, `resample` would need too many phases
     return { rate: usual ? rate : 48000, odd, reversed: text(0) === "RIFX" };

@@ -5,7 +5,7 @@
 (() => {
   "use strict";
   if (!window.spoken?.desk) return; // a script of this book is missing
-  const { BUILT, LARGEST_FILE, Told, centred, chooser, decode, desk, drawing, drops, element, findWords, hear, mean, part, partOf, percent, playerOf, resample, sample, tooSoft } =
+  const { BUILT, LARGEST_FILE, Told, centred, chooser, decode, desk, distance, dot, drawing, drops, element, findWords, hear, mean, part, partOf, percent, playerOf, pool, resample, sample, tooSoft, unit } =
     window.spoken;
   const NEED = 3, MOST = 10, WORDS = 10; // examples that a word needs, and may have; words
   const LONGEST = 3, LONGEST_FILE = 30; // seconds of a word, and of a file
@@ -29,19 +29,8 @@
 
   /* ---- What is learned: without the page ---- */
 
-  const dot = (a, b) => a.reduce((sum, one, i) => sum + one * b[i], 0);
-  function unit(numbers) {
-    const length = Math.sqrt(dot(numbers, numbers)) || 1;
-    return numbers.map((one) => one / length);
-  }
   const middleOf = (points) => unit(points[0].map((_, i) => points.reduce((sum, point) => sum + point[i], 0)));
-  const distance = (a, b) => 1 - dot(a, b);
   const least = (numbers) => numbers.reduce((best, one, i) => (one < numbers[best] ? i : best), 0);
-
-  /* The embedding of a word, rows of 96 numbers, as one direction: [96]. */
-  function pool(embedding, scales = BUILT.spotter.scales) {
-    return unit(scales.mean.map((usual, i) => (mean(embedding.map((step) => step[i])) - usual) / scales.spread[i]));
-  }
 
   /* Every example asked as if it had never been heard: [{word, said, own, other}], two places among `words` and two distances.
      words: [{points: [[96], ...]}], each with two points or more. */
