@@ -57,7 +57,7 @@ pdf: $(READY)
 pack: $(READY)
 	$(BIN)/python -m tools.pack $(if $(TO),"$(TO)")
 
-# Renews the outputs stored in the notebooks, book/results/fast.json and people.json.
+# Renews the outputs stored in the notebooks, book/results/fast.json and people.json, and the data of two figures in book/moving.
 outputs: $(READY)
 	$(BIN)/python -m studies.outputs
 

@@ -1,4 +1,4 @@
-"""Renews the outputs stored in the notebooks, book/results/fast.json and people.json (`make outputs`). Ten minutes on two cores."""
+"""Renews the outputs stored in the notebooks, book/results/fast.json and people.json, and book/moving (`make outputs`). Ten minutes on two cores."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from spokendigits.evaluation import predict
 from spokendigits.files import atomic_file, write_json
 from spokendigits.intervals import score
 from spokendigits.publish import runner, words
+from studies import moving
 from studies.results import place
 
 
@@ -51,6 +52,7 @@ def renew() -> None:
         for path in sorted((folder / "notebooks").glob("*.ipynb")):
             with atomic_file(notebooks / path.name) as temporary:
                 temporary.write_bytes(path.read_bytes())
+        moving.write(folder)
         write_json(place("people"), people(folder))
         write_json(place("fast"), words.fast(folder) | {"outputs": digests(notebooks)})
 
