@@ -1,0 +1,224 @@
+/* Sound disturbed as topics/robustness.py does it, and drawn as frontend.py does; tests compare each of them with Python.
+   All take and give samples [n] at one rate; `length` are the samples of the word, without what follows it. */
+(() => {
+  "use strict";
+  const { resample } = window.spoken;
+
+  /* ---- Fourier ---- */
+
+  const turns = new Map(); // size: cosines and sines of a circle in so many steps
+
+  function circle(size) {
+    if (!turns.has(size)) {
+      const angle = (i) => (2 * Math.PI * i) / size;
+      turns.set(size, { cos: Float64Array.from({ length: size / 2 }, (_, i) => Math.cos(angle(i))), sin: Float64Array.from({ length: size / 2 }, (_, i) => Math.sin(angle(i))) });
+    }
+    return turns.get(size);
+  }
+
+  /* The Fourier transform of complex numbers in their place; their count is a power of two. Backwards, times that count, with `re` and `im` exchanged. */
+  function fourier(re, im) {
+    const size = re.length, { cos, sin } = circle(size);
+    for (let i = 1, j = 0; i < size; i++) {
+      let bit = size >> 1;
+      for (; j & bit; bit >>= 1) j ^= bit;
+      j ^= bit;
+      if (i < j) {
+        [re[i], re[j]] = [re[j], re[i]];
+        [im[i], im[j]] = [im[j], im[i]];
+      }
+    }
+    for (let half = 1; half < size; half *= 2) {
+      const step = size / (2 * half);
+      for (let start = 0; start < size; start += 2 * half) {
+        for (let k = 0, turn = 0; k < half; k++, turn += step) {
+          const a = start + k, b = a + half;
+          const x = re[b] * cos[turn] + im[b] * sin[turn], y = im[b] * cos[turn] - re[b] * sin[turn];
+          re[b] = re[a] - x;
+          im[b] = im[a] - y;
+          re[a] += x;
+          im[a] += y;
+        }
+      }
+    }
+  }
+
+  const hann = (size) => Float64Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
+
+  /* The spectra of windows around every `hop` samples, zeros beyond either end: [{re, im}]. */
+  function spectra(audio, size, hop) {
+    const window = hann(size), padded = new Float64Array(audio.length + size);
+    padded.set(audio, size / 2);
+    return Array.from({ length: 1 + Math.floor(audio.length / hop) }, (_, frame) => {
+      const re = padded.slice(frame * hop, frame * hop + size), im = new Float64Array(size);
+      for (let i = 0; i < size; i++) re[i] *= window[i];
+      fourier(re, im);
+      return { re, im };
+    });
+  }
+
+  /* ---- The log-mel picture: frontend.py, on Slaney's scale ---- */
+
+  const toMel = (hertz) => (hertz < 1000 ? (3 * hertz) / 200 : 15 + (27 * Math.log(hertz / 1000)) / Math.log(6.4));
+  const toHertz = (mel) => (mel < 15 ? (200 * mel) / 3 : 1000 * Math.exp((Math.log(6.4) * (mel - 15)) / 27));
+
+  const banks = new Map(); // by a recipe's numbers: the weights of each mel bin's frequencies
+
+  function filters({ sample_rate, window, n_mels, f_min, f_max }) {
+    const name = [sample_rate, window, n_mels, f_min, f_max].join();
+    if (!banks.has(name)) {
+      const low = toMel(f_min), high = toMel(f_max);
+      const edges = Array.from({ length: n_mels + 2 }, (_, i) => toHertz(low + ((high - low) * i) / (n_mels + 1)));
+      const bank = Array.from({ length: n_mels }, (_, bin) => {
+        const [left, middle, right] = edges.slice(bin, bin + 3), weights = [];
+        for (let k = 0; k <= window / 2; k++) {
+          const hertz = (k * sample_rate) / window;
+          const weight = Math.min((hertz - left) / (middle - left), (right - hertz) / (right - middle));
+          if (weight > 0) weights.push([k, (2 * weight) / (right - left)]);
+        }
+        return weights;
+      });
+      banks.set(name, bank);
+    }
+    return banks.get(name);
+  }
+
+  /* The picture in decibels, a row for each mel bin; what is `top_db` below the loudest place counts as silence. */
+  function logMel(audio, recipe) {
+    const bank = filters(recipe), frames = spectra(audio, recipe.window, recipe.hop);
+    const powers = frames.map(({ re, im }) => re.map((one, k) => one * one + im[k] * im[k]));
+    let peak = -Infinity;
+    const rows = bank.map((weights) =>
+      Float64Array.from(powers, (power) => {
+        const decibels = 10 * Math.log10(Math.max(1e-10, weights.reduce((sum, [k, weight]) => sum + weight * power[k], 0)));
+        peak = Math.max(peak, decibels);
+        return decibels;
+      }),
+    );
+    return rows.map((row) => row.map((one) => Math.max(one, peak - recipe.top_db)));
+  }
+
+  /* ---- Disturbances: robustness.py ---- */
+
+  /* As loud as it is, unless it would leave -1..1: then the whole of it is made quieter. */
+  function unclipped(audio) {
+    const peak = audio.reduce((most, one) => Math.max(most, Math.abs(one)), 1);
+    return Float32Array.from(audio, (one) => one / peak);
+  }
+
+  /* White noise [samples] of power 1, the same for the same number (mulberry32, then Box and Muller's way to a normal distribution). */
+  function white(samples, number) {
+    let state = number >>> 0;
+    const draw = () => {
+      state = (state + 0x6d2b79f5) >>> 0;
+      let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+      return (((mixed ^ (mixed >>> 14)) >>> 0) + 1) / 4294967297;
+    };
+    return Float32Array.from({ length: samples }, () => Math.sqrt(-2 * Math.log(draw())) * Math.cos(2 * Math.PI * draw()));
+  }
+
+  /* Noise added so that the word's power stands `decibels` above it; the noise goes on after the word. */
+  function addNoise(audio, noise, decibels, length) {
+    let voice = 0, loud = 0;
+    for (let i = 0; i < length; i++) {
+      voice += audio[i] ** 2;
+      loud += noise[i] ** 2;
+    }
+    const gain = voice > 0 ? Math.sqrt(voice / loud) * 10 ** (-decibels / 20) : 0;
+    return unclipped(audio.map((one, i) => one + gain * noise[i]));
+  }
+
+  /* What a room makes of it, given the room's impulse response. */
+  function echo(audio, response) {
+    const size = 2 ** Math.ceil(Math.log2(audio.length + response.length));
+    const re = new Float64Array(size), im = new Float64Array(size);
+    re.set(audio);
+    im.set(response); // two real transforms in one: the sum of z(k) and its mirror is the first, the difference the second
+    fourier(re, im);
+    const outRe = new Float64Array(size), outIm = new Float64Array(size);
+    for (let k = 0; k < size; k++) {
+      const mirror = (size - k) % size;
+      const a = (re[k] + re[mirror]) / 2, b = (im[k] - im[mirror]) / 2, c = (im[k] + im[mirror]) / 2, d = (re[mirror] - re[k]) / 2;
+      outRe[k] = a * c - b * d;
+      outIm[k] = a * d + b * c;
+    }
+    fourier(outIm, outRe);
+    return unclipped(outRe.subarray(0, audio.length).map((one) => one / size));
+  }
+
+  /* A telephone's band and its coding. sections: scipy's second-order sections of the band; line: the telephone's sample rate; steps: of its mu-law. */
+  function telephone(audio, rate, { sections, line, steps }) {
+    let narrow = Float64Array.from(resample(audio, rate, line));
+    for (const [b0, b1, b2, , a1, a2] of sections) {
+      let z1 = 0, z2 = 0;
+      narrow = narrow.map((one) => {
+        const out = b0 * one + z1;
+        z1 = b1 * one - a1 * out + z2;
+        z2 = b2 * one - a2 * out;
+        return out;
+      });
+    }
+    const mu = steps - 1;
+    const coded = narrow.map((one) => {
+      const short = (Math.sign(one) * Math.log1p(mu * Math.min(1, Math.abs(one)))) / Math.log1p(mu);
+      const step = (2 * Math.floor(((short + 1) / 2) * mu + 0.5)) / mu - 1;
+      return (Math.sign(step) * Math.expm1(Math.abs(step) * Math.log1p(mu))) / mu;
+    });
+    const back = new Float32Array(audio.length);
+    back.set(resample(coded, line, rate).subarray(0, audio.length));
+    return unclipped(back);
+  }
+
+  /* The fraction nearest to a number, its denominator 100 at most: [numerator, denominator]. */
+  function fraction(number) {
+    let best = [Math.round(number), 1];
+    for (let below = 2; below <= 100; below++) {
+      const above = Math.round(number * below);
+      if (Math.abs(above / below - number) < Math.abs(best[0] / best[1] - number)) best = [above, below];
+    }
+    return best;
+  }
+
+  /* Higher by so many semitones, as long as before; the formants move along. Faster first, then slower by a phase vocoder. */
+  function higher(audio, rate, semitones, length) {
+    const [above, below] = fraction(2 ** (semitones / 12)), ratio = above / below;
+    const size = 2 ** Math.round(Math.log2(0.04 * rate)), hop = size / 4, half = size / 2;
+    const short = Math.ceil((length * below) / above), faster = new Float32Array(short + size);
+    faster.set(resample(audio, above, below).subarray(0, short));
+    const known = spectra(faster, size, hop).map(({ re, im }) => ({
+      loud: Float64Array.from({ length: half + 1 }, (_, k) => Math.sqrt(re[k] * re[k] + im[k] * im[k])),
+      angle: Float64Array.from({ length: half + 1 }, (_, k) => Math.atan2(im[k], re[k])),
+    }));
+    const silence = { loud: new Float64Array(half + 1), angle: new Float64Array(half + 1) };
+    const frames = Math.ceil(known.length * ratio), window = hann(size);
+    const made = new Float64Array(frames * hop + size), weight = new Float64Array(made.length);
+    const phase = known[0].angle.slice();
+    for (let frame = 0; frame < frames; frame++) {
+      const place = frame / ratio, at = Math.floor(place), between = place - at;
+      const one = known[at], next = known[at + 1] ?? silence;
+      const re = new Float64Array(size), im = new Float64Array(size);
+      for (let k = 0; k <= half; k++) {
+        const loud = between * next.loud[k] + (1 - between) * one.loud[k];
+        re[k] = loud * Math.cos(phase[k]);
+        if (k % half) {
+          im[k] = loud * Math.sin(phase[k]);
+          re[size - k] = re[k];
+          im[size - k] = -im[k];
+        }
+        const advance = (Math.PI * hop * k) / half, off = next.angle[k] - one.angle[k] - advance;
+        phase[k] += advance + off - 2 * Math.PI * Math.round(off / (2 * Math.PI));
+      }
+      fourier(im, re);
+      for (let i = 0; i < size; i++) {
+        made[frame * hop + i] += (window[i] * re[i]) / size;
+        weight[frame * hop + i] += window[i] * window[i];
+      }
+    }
+    const out = new Float32Array(audio.length);
+    for (let i = 0; i < length && i + half < made.length; i++) out[i] = made[i + half] / Math.max(weight[i + half], 1e-11);
+    return unclipped(out);
+  }
+
+  Object.assign(window.spoken, { addNoise, echo, higher, logMel, telephone, white });
+})();
