@@ -2,7 +2,8 @@
    All take and give samples [n] at one rate; `length` are the samples of the word, without what follows it. */
 (() => {
   "use strict";
-  const { resample } = window.spoken;
+  if (!window.spoken?.read) return; // a script of this book is missing
+  const { BUILT, centred, fit, mean, read, resample } = window.spoken;
 
   /* ---- Fourier ---- */
 
@@ -220,5 +221,97 @@
     return unclipped(out);
   }
 
-  Object.assign(window.spoken, { addNoise, echo, higher, logMel, telephone, white });
+  /* ---- All of them, one after another ---- */
+
+  /* What is disturbed with, each part brought when it is first needed. */
+  const brought = new Map();
+  const bring = (name, make) => brought.get(name) ?? brought.set(name, make()).get(name);
+  const facts = () => read("break.json");
+  const babble = async () => (await read("break-babble.flac")).audio;
+  const rooms = () =>
+    bring("rooms", async () => {
+      const packed = Object.entries(await read("break-rooms.json"));
+      return new Map(
+        packed.map(([t60, text]) => {
+          const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          return [Number(t60), Float32Array.from(new Int16Array(bytes.buffer), (one) => one / 32767)];
+        }),
+      );
+    });
+
+  /* A sound as such a clip, at the models' sample rate: {audio [samples], length}. */
+  async function clipOf({ audio, rate }) {
+    const { samples } = await facts(), sound = resample(centred(audio), rate, BUILT.spotter.recipe.sample_rate);
+    return { audio: fit(sound, samples), length: Math.min(sound.length, samples) };
+  }
+
+  /* Gives what disturbs clips with all that is set: a voice in a room, beside a noise, over a line. What did not change is not computed again.
+     pitch: semitones; t60: seconds, or 0; kind: "white" or "babble", at so many decibels or Infinity; line: "telephone", or "". */
+  function disturber() {
+    let known = [];
+    return async (clip, { pitch = 0, t60 = 0, kind = "white", decibels = Infinity, line = "" }) => {
+      const rate = BUILT.spotter.recipe.sample_rate, samples = clip.audio.length;
+      const noise = decibels === Infinity ? null : kind === "babble" ? await babble() : bring("white", () => white(samples, 1));
+      const response = t60 ? (await rooms()).get(t60) : null, phone = line ? (await facts()).telephone : null;
+      const steps = [
+        [pitch, (audio) => (pitch ? higher(audio, rate, pitch, clip.length) : audio)],
+        [t60, (audio) => (response ? echo(audio, response) : audio)],
+        [`${kind} ${decibels}`, (audio) => (noise ? addNoise(audio, noise, decibels, clip.length) : audio)],
+        [line, (audio) => (phone ? telephone(audio, rate, phone) : audio)],
+      ];
+      let audio = clip.audio;
+      known = steps.map(([setting, change], place) => {
+        const before = known[place];
+        const now = before?.given === audio && before.setting === setting ? before : { given: audio, setting, made: change(audio) };
+        audio = now.made;
+        return now;
+      });
+      return audio;
+    };
+  }
+
+  /* As it is played: no louder than the clip itself. */
+  function quieter(audio, clip) {
+    const power = (sound) => mean(sound.map((one) => one * one));
+    const gain = Math.min(1, Math.sqrt(power(clip.audio) / Math.max(power(audio), 1e-12)));
+    return audio.map((one) => gain * one);
+  }
+
+  const signed = (decibels) => (decibels === Infinity ? "none" : `${decibels < 0 ? "\u2212" : ""}${Math.abs(decibels)}\u00a0dB`);
+
+  /* A slider for noise: 0 is none, 1 is 30 dB, and each step 2 dB more. `on` hears the decibels. */
+  const LEAST = 30, STEP = 2, STEPS = 26;
+  const decibelsOf = (steps) => (steps ? LEAST - STEP * (steps - 1) : Infinity);
+  function noiseSlider(place, { label, decibels = Infinity, on }) {
+    const value = decibels === Infinity ? 0 : (LEAST - decibels) / STEP + 1;
+    const control = window.spoken.slider(place, { label, min: 0, max: STEPS, value, show: (steps) => signed(decibelsOf(steps)), on: (steps) => on(decibelsOf(steps)) });
+    return { input: control.input, reset: control.reset, get decibels() { return decibelsOf(control.value); } };
+  }
+
+  /* Where in the picture's height a tone lies, 0 at the bottom. */
+  const heightOf = (hertz, { f_min, f_max }) => (toMel(hertz) - toMel(f_min)) / (toMel(f_max) - toMel(f_min));
+
+  /* A place for log-mel pictures of clips: gives what draws one, with the text that says what it shows. The line is the highest tone that the model listens to. */
+  async function pictureIn(place, line = true) {
+    const { picture } = await facts(), { element, heat } = window.spoken, { sample_rate, f_max } = BUILT.spotter.recipe;
+    const box = element("div", "break-picture"), canvas = element("canvas"), axis = element("div", "break-axis");
+    canvas.setAttribute("role", "img");
+    box.append(canvas);
+    if (line) {
+      const mark = element("div", "break-mark");
+      mark.style.bottom = `${100 * heightOf(f_max, picture)}%`;
+      mark.append(element("span", "", "the model hears nothing above this line"));
+      box.append(mark);
+    }
+    place.append(box, axis);
+    axis.append(element("span", "", "0 s"), element("span", "", "time"), element("span"));
+    return (audio, text) => {
+      const rows = logMel(audio, picture), high = rows.reduce((most, row) => Math.max(most, ...row), -Infinity);
+      heat(canvas, rows, { low: high - 60, high });
+      canvas.setAttribute("aria-label", text);
+      axis.lastChild.textContent = `${audio.length / sample_rate} s`;
+    };
+  }
+
+  Object.assign(window.spoken, { addNoise, clipOf, disturber, echo, higher, logMel, noiseSlider, pictureIn, quieter, signed, telephone, white });
 })();
