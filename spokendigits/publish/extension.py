@@ -31,6 +31,7 @@ MOVING = {
     "price": ("price.js",),
     "lab": ("frontend.js", "lab.js"),
     "break": ("disturb.js", "break.js"),
+    "front": ("disturb.js", "front.js"),
     "mistakes": ("mistakes.js",),
     "map": ("map.js",),
 }

@@ -52,8 +52,8 @@
 
     const controls = element("div", "moving-controls");
     stage.append(controls);
-    const noise = noiseSlider(controls, { label: "Noise, signal-to-noise ratio", on: change });
-    const echoed = slider(controls, { label: "Echo, time until it has faded by 60 dB", min: 0, max: ECHOES.length - 1, value: 0, show: (i) => (i ? `${ECHOES[i]} s` : "none"), on: change });
+    const noise = noiseSlider(controls, { label: "Noise", on: change });
+    const echoed = slider(controls, { label: "Echo, until faded by 60 dB", min: 0, max: ECHOES.length - 1, value: 0, show: (i) => (i ? `${ECHOES[i]} s` : "none"), on: change });
     const pitch = slider(controls, {
       label: "Pitch, the tempo stays",
       min: -12,
@@ -63,7 +63,7 @@
       on: change,
     });
     const kind = choice(controls, { label: "Noise of", options: [["white", "white noise"], ["babble", "eight voices"]], value: "white", on: change });
-    const phone = choice(controls, { label: "Heard", options: [["", "in the room"], ["telephone", "over a telephone"]], value: "", on: change });
+    const phone = choice(controls, { label: "Telephone", options: [["", "none"], ["telephone", "300 to 3,400 Hz"]], value: "", on: change });
     const all = [noise, echoed, pitch, kind, phone];
     const settings = () => ({ pitch: pitch.value, t60: ECHOES[echoed.value], kind: kind.value, decibels: noise.decibels, line: phone.value });
 
@@ -72,10 +72,6 @@
     press(presses, "Play", async () => void play(quieter(heard, clip), rate));
     press(presses, "Undisturbed", async () => {
       for (const one of all) one.reset();
-      change();
-    });
-    const ask = press(presses, `Ask the model (${size})`, async () => {
-      await bringModel();
       change();
     });
     const also = element("label", "break-also"), box = element("input");
@@ -92,7 +88,7 @@
       bar.hidden = false;
       try {
         await load("spotter", (share) => (share === null ? bar.removeAttribute("value") : (bar.value = share)));
-        ask.hidden = true;
+        asking.remove();
       } finally {
         bar.hidden = true;
       }
@@ -104,6 +100,13 @@
     shown.append(left, right);
     stage.append(shown);
     const paint = await pictureIn(left);
+    const asking = element("div", "break-asking");
+    right.append(asking);
+    asking.append(element("p", "", "How sure will the model be? It is the one of the page \u201cSay a digit\u201d."));
+    press(asking, `Ask the model (${size})`, async () => {
+      await bringModel();
+      await change();
+    });
     const line = status(stage);
     const disturbed = disturber();
     let heard = clip.audio, busy = false, again = false, later = 0;
@@ -123,7 +126,7 @@
             clearTimeout(later);
             later = setTimeout(() => play(quieter(heard, clip), rate), 250);
           }
-          if (ask.hidden) tell(await chancesOf(heard), now);
+          if (!asking.isConnected) tell(await chancesOf(heard), now);
         }
         stage.dispatchEvent(new Event("broken"));
       } catch (error) {
@@ -147,7 +150,8 @@
       plot(
         right,
         () => ({
-          height: 190,
+          height: 200,
+          marginTop: 24,
           x: { domain: names, label: "what the model hears", padding: 0.2 },
           y: { domain: [0, 100], label: "chance, per cent", ticks: [0, 50, 100], grid: true },
           marks: [window.Plot.barY(chances, { x: (_, i) => names[i], y: (one) => 100 * one, fill: (_, i) => colour(i) }), window.Plot.ruleY([0])],
@@ -161,7 +165,7 @@
     const test = element("div", "break-test");
     stage.append(test);
     test.append(element("p", "break-title", "Who gives up first?"));
-    const rule = `A digit is hidden in noise, of the kind and with the echo, pitch and line set above. The noise falls by ${LESS} dB at a time until you name the digit. Then the model hears the same sounds, and its answer counts with a chance of a half or more.`;
+    const rule = `A digit hides in noise, disturbed as set above. The noise falls by ${LESS} dB at a time until you name it. The model hears the same sounds, and its answer counts from a chance of a half on.`;
     test.append(element("p", "", rule));
     const asked = element("div", "break-asked"), keys = element("div", "break-keys"), begins = element("div", "moving-presses");
     asked.hidden = true;
@@ -249,18 +253,20 @@
         { who: "you", digit, decibels: you },
         { who: "the model", digit, decibels: model },
       ]).filter(({ decibels }) => decibels != null);
-      const place = () => window.Plot.dodgeY("middle", { x: "decibels", fy: "who", r: 11 });
+      const place = () => window.Plot.dodgeY("middle", { x: "decibels", fy: "who", r: 10, padding: 0 });
       plot(
         chart,
         () => ({
-          height: 130,
-          marginLeft: 20,
-          marginRight: 74,
-          x: { domain: [CLEAREST, NOISIEST - LESS], label: "understood down to this signal-to-noise ratio in dB (noisier to the right)", labelAnchor: "center", grid: true },
-          fy: { domain: ["you", "the model"], label: null },
+          height: 180,
+          marginLeft: 12,
+          marginRight: 70,
+          marginBottom: 40,
+          x: { domain: [CLEAREST + 2, NOISIEST - 2], label: "noise in dB; to the right there is more", labelAnchor: "center", labelArrow: "none", grid: true },
+          fy: { domain: ["you", "the model"], label: null, padding: 0.1 },
           marks: [
             window.Plot.dot(points, { ...place(), fill: "var(--pst-color-surface)", stroke: ({ who }) => (who === "you" ? "var(--pst-color-text-base)" : "var(--pst-color-primary)"), strokeWidth: 2 }),
             window.Plot.text(points, { ...place(), text: ({ digit }) => String(digit), fill: "currentColor" }),
+            window.Plot.axisFy({ anchor: "right", label: null }),
           ],
         }),
         `Down to which noise each hidden word was understood. ${points.map(({ who, digit, decibels }) => `${digit} by ${who}: ${signed(decibels)}`).join("; ")}.`,

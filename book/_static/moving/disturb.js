@@ -282,9 +282,14 @@
   /* A slider for noise: 0 is none, 1 is 30 dB, and each step 2 dB more. `on` hears the decibels. */
   const LEAST = 30, STEP = 2, STEPS = 26;
   const decibelsOf = (steps) => (steps ? LEAST - STEP * (steps - 1) : Infinity);
+  function noiseOf(decibels) {
+    const times = 10 ** (Math.abs(decibels) / 10), number = Number(times.toPrecision(times < 10 ? 2 : 1));
+    if (decibels === Infinity) return "none";
+    return `${signed(decibels)}, ${decibels > 0 ? `1/${number} of` : decibels < 0 ? `${number} times` : "as strong as"} the voice`;
+  }
   function noiseSlider(place, { label, decibels = Infinity, on }) {
     const value = decibels === Infinity ? 0 : (LEAST - decibels) / STEP + 1;
-    const control = window.spoken.slider(place, { label, min: 0, max: STEPS, value, show: (steps) => signed(decibelsOf(steps)), on: (steps) => on(decibelsOf(steps)) });
+    const control = window.spoken.slider(place, { label, min: 0, max: STEPS, value, show: (steps) => noiseOf(decibelsOf(steps)), on: (steps) => on(decibelsOf(steps)) });
     return { input: control.input, reset: control.reset, get decibels() { return decibelsOf(control.value); } };
   }
 

@@ -23,7 +23,10 @@
         place.append(stage);
         Promise.resolve(build(stage)).then(
           () => {
-            instead.forEach((one) => one.remove());
+            for (const one of instead) {
+              if (one.matches("img, :has(img)")) one.classList.add("moving-still"); // a picture is what is printed
+              else one.remove();
+            }
             place.dataset.ready = "yes";
           },
           (error) => {
