@@ -26,9 +26,10 @@ from spokendigits.publish import book
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 HERE = Path(__file__).resolve().parent
-# Code that is folded away in the book is not printed, unless it answers an exercise.
+# Code that is folded away in the book is not printed, unless it answers an exercise; of a figure that moves, its picture is.
 LEFT_OUT = (
-    "script, style, .moving, a.headerlink, .tag_bootstrap, .cell:not(.tag_solution) > details, .toctree-wrapper, button"
+    "script, style, .moving:not(:has(img)), a.headerlink, .tag_bootstrap, .cell:not(.tag_solution) > details, "
+    ".toctree-wrapper, button"
 )
 APPENDIX = "Answers and solutions"
 
