@@ -128,7 +128,6 @@
           }
           if (!asking.isConnected) tell(await chancesOf(heard), now);
         }
-        stage.dispatchEvent(new Event("broken"));
       } catch (error) {
         line.textContent = error instanceof window.spoken.Told ? error.message : "Something went wrong in this figure. Load the page again.";
         if (!(error instanceof window.spoken.Told)) console.error(error);
