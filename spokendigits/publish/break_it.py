@@ -20,7 +20,7 @@ from spokendigits.corpora.synthetic import SPEAKERS, WORDS
 from spokendigits.devices import cores
 from spokendigits.files import checkout
 from spokendigits.recipe import Recipe
-from spokendigits.topics.robustness import BAND, CONDITIONS, LINE, VOICES, disturb
+from spokendigits.topics.robustness import BAND, CONDITIONS, LINE, disturb
 
 RATE, SECONDS = 16_000, 1.25  # of every clip in the figure
 SAMPLES = round(RATE * SECONDS)
@@ -69,10 +69,10 @@ def speak(folder: Path) -> dict[str, np.ndarray]:
         word: read_audio(folder / f"{name}-{digit}.wav", RATE) for digit, (word, name) in enumerate(HIDDEN.items())
     }
     others = [np.concatenate([read_audio(folder / f"{name}-{turn}.wav", RATE) for turn in range(2)]) for name in BABBLE]
-    assert len(others) == VOICES["babble"]
     # So far above a faint tone that nothing but the babble is left.
     faint = torch.full((1, SAMPLES), 1e-6)
     babble = disturb(faint, "babble", -80.0, RATE, [0], [SAMPLES], voices=[others])[0].numpy()
+    babble -= babble.mean()  # as the page does with all that it reads
     return clips | {"babble": 0.9 * babble / np.abs(babble).max()}
 
 

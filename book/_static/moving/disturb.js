@@ -148,9 +148,30 @@
     return unclipped(outRe.subarray(0, audio.length).map((one) => one / size));
   }
 
+  const WIDTH = 6, ROLLOFF = 0.99;
+  /* `audio` of rate `from` at rate `to`, both small whole numbers, by torchaudio's own resampler: blunter than spoken.resample, and that can be heard on a telephone. */
+  function bluntly(audio, from, to) {
+    const base = Math.min(from, to) * ROLLOFF, width = Math.ceil((WIDTH * from) / base);
+    const kernels = Array.from({ length: to }, (_, phase) =>
+      Float64Array.from({ length: 2 * width + from }, (_, i) => {
+        const t = Math.max(-WIDTH, Math.min(WIDTH, base * ((i - width) / from - phase / to)));
+        return ((t ? Math.sin(Math.PI * t) / (Math.PI * t) : 1) * Math.cos((Math.PI * t) / (2 * WIDTH)) ** 2 * base) / from;
+      }),
+    );
+    const padded = new Float64Array(audio.length + 2 * (width + from)), made = new Float32Array(Math.ceil((audio.length * to) / from));
+    padded.set(audio, width);
+    for (let i = 0; i < made.length; i++) {
+      const kernel = kernels[i % to], start = from * Math.floor(i / to);
+      let sum = 0;
+      for (let k = 0; k < kernel.length; k++) sum += kernel[k] * padded[start + k];
+      made[i] = sum;
+    }
+    return made;
+  }
+
   /* A telephone's band and its coding. sections: scipy's second-order sections of the band; line: the telephone's sample rate; steps: of its mu-law. */
   function telephone(audio, rate, { sections, line, steps }) {
-    let narrow = Float64Array.from(resample(audio, rate, line));
+    let narrow = Float64Array.from(bluntly(audio, rate / line, 1));
     for (const [b0, b1, b2, , a1, a2] of sections) {
       let z1 = 0, z2 = 0;
       narrow = narrow.map((one) => {
@@ -167,7 +188,7 @@
       return (Math.sign(step) * Math.expm1(Math.abs(step) * Math.log1p(mu))) / mu;
     });
     const back = new Float32Array(audio.length);
-    back.set(resample(coded, line, rate).subarray(0, audio.length));
+    back.set(bluntly(coded, 1, rate / line).subarray(0, audio.length));
     return unclipped(back);
   }
 
@@ -186,7 +207,7 @@
     const [above, below] = fraction(2 ** (semitones / 12)), ratio = above / below;
     const size = 2 ** Math.round(Math.log2(0.04 * rate)), hop = size / 4, half = size / 2;
     const short = Math.ceil((length * below) / above), faster = new Float32Array(short + size);
-    faster.set(resample(audio, above, below).subarray(0, short));
+    faster.set(bluntly(audio, above, below).subarray(0, short));
     const known = spectra(faster, size, hop).map(({ re, im }) => ({
       loud: Float64Array.from({ length: half + 1 }, (_, k) => Math.sqrt(re[k] * re[k] + im[k] * im[k])),
       angle: Float64Array.from({ length: half + 1 }, (_, k) => Math.atan2(im[k], re[k])),
