@@ -94,7 +94,7 @@ def _stage(source: Path, notebooks: Path, stage: Path, prose: dict[str, str]) ->
     """Copies what the book is made of, and nothing else, into `stage`."""
     shutil.copytree(source / "book", stage / "book", ignore=shutil.ignore_patterns("*.py", "__pycache__", ".*"))
     static, moving = stage / "book" / "_static", stage / "book" / "moving"
-    read = [*static.glob("*.flac"), *moving.glob("*.*"), stage / "book" / "results" / "strangers.json"]
+    read = [*static.glob("*.flac"), *moving.glob("*.*"), *(stage / "book" / "results").glob("strangers.json")]
     say_a_digit.stage(static / "say", files=read)
     for package in (npm.D3, npm.PLOT):
         package.copy(static / "moving")
