@@ -235,9 +235,11 @@ def test_rounds_reveal_what_was_said_and_read_and_keep_the_score_of_both(moved, 
         assert 2 <= sum(word["read"] != word["said"] for word, _ in rounds) <= 4
         model = sum(word["read"] == word["said"] for word, _ in rounds)
         mine = sum(you == word["said"] for word, you in rounds)
-        assert f"Score: you {mine} of 5, the model {model} of 5." in status(page, "mistakes")
+        assert f"Score: you {mine} of 5, the model {model} of 5." in page.inner_text(".mistakes-total")
         found = sum(you == word["said"] for word, you in hard)
-        assert f"Of the {len(hard)} words so far that it misread you heard {found}." in status(page, "mistakes")
+        assert f"Of the {len(hard)} words so far that it misread you heard {found}." in page.inner_text(
+            ".mistakes-total"
+        )
         cells = page.locator(".mistakes-score tbody tr").all_inner_texts()
         assert cells[1].split()[-3:] == [str(mine), "of", "5"] and cells[2].split()[-3:] == [str(model), "of", "5"]
         press(page, "mistakes", "Another five words")

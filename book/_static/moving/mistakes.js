@@ -67,8 +67,9 @@
     const resetting = press(buttons, "Reset", reset);
     const shown = element("div", "mistakes-shown"), chart = element("div"), beside = element("div", "mistakes-near");
     shown.append(chart, beside);
-    const table = element("table", "mistakes-score");
-    stage.append(shown, table);
+    const table = element("table", "mistakes-score"), total = element("p", "mistakes-total");
+    total.setAttribute("role", "status");
+    stage.append(shown, table, total);
     const now = () => round.at(-1);
 
     const hear = ({ bounds: [start, end] }) => play(sound.audio.slice(Math.round(start * sound.rate), Math.round((end + data.gap) * sound.rate)), sound.rate);
@@ -79,7 +80,7 @@
       all.length = 0;
       open = false;
       deal = data && { misread: dealer(data.words.filter((one) => one.read !== one.said)), right: dealer(data.words.filter((one) => one.read === one.said)) };
-      line.textContent = "";
+      line.textContent = total.textContent = "";
       main.textContent = first;
       show();
     }
@@ -96,6 +97,7 @@
         coming = shuffled(Array.from({ length: ROUND }, (_, i) => (i < misread ? deal.misread() : deal.right())));
         round = [];
       }
+      total.textContent = "";
       round.push({ word: coming.pop(), you: null });
       open = true;
       main.textContent = "Hear it again";
@@ -115,8 +117,8 @@
         `You: ${WORDS[you]}, ${you === said ? "right" : "wrong"}. The model: ${WORDS[answer]}, ${percent(chances[answer])} sure, ${answer === said ? "right" : "wrong"}.`,
         verdict(word, you),
       ];
-      if (!coming.length) told.push(score());
       line.textContent = told.join(" ");
+      total.textContent = coming.length ? "" : score();
       main.textContent = coming.length ? "Next word" : "Another five words";
       show();
       main.focus();
