@@ -77,7 +77,7 @@ def speak(folder: Path) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Writes break.json and break-rooms.json into book/moving, and a FLAC file of each hidden word and of the babble."""
+    """Writes break.json and break-rooms.json into book/moving, and the sound of each hidden word and of the babble."""
     target = checkout() / "book" / "moving"
     target.mkdir(exist_ok=True)
     for name, told in (("break", facts()), ("break-rooms", rooms())):

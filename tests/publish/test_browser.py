@@ -71,7 +71,7 @@ def test_no_page_has_a_serious_barrier_scrolls_sideways_or_is_heavy(opened, html
     if lengths:
         page.evaluate("document.querySelector('audio').muted = true")
         page.evaluate("document.querySelector('audio').play()")
-        page.wait_for_function("document.querySelector('audio').currentTime > 0.05", timeout=5000)
+        page.wait_for_function("() => document.querySelector('audio').currentTime > 0.05", timeout=5000)
 
 
 def test_the_launch_buttons_can_be_seen_once_their_menu_is_open(opened):
