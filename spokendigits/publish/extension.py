@@ -31,8 +31,8 @@ MOVING = {
     "sample": ("intervals.js", "sample.js"),
     "price": ("price.js",),
     "lab": ("frontend.js", "lab.js"),
-    "break": ("disturb.js", "break.js"),
-    "front": ("disturb.js", "front.js"),
+    "break": ("frontend.js", "disturb.js", "break.js"),
+    "front": ("frontend.js", "disturb.js", "front.js"),
     "mistakes": ("mistakes.js",),
     "map": ("map.js",),
 }

@@ -192,7 +192,7 @@ def test_a_pitch_is_pythons_and_the_word_as_long(figure, clip, semitones):
 
 def test_the_picture_is_pythons(figure, clip):
     theirs = ask(
-        figure(), "async (audio) => spoken.logMel(Float32Array.from(audio), (await spoken.read('break.json')).picture)",
+        figure(), "async (audio) => spoken.pictureOf(Float32Array.from(audio), (await spoken.read('break.json')).picture)",
         clip[0][0].tolist(),
     )  # fmt: skip
     ours = LogMel(break_it.RECIPE)(clip[0])[0, 0].numpy()

@@ -1,48 +1,10 @@
-/* Sound disturbed as topics/robustness.py does it, and drawn as frontend.py does; tests compare each of them with Python.
+/* Sound disturbed as topics/robustness.py does it; a test compares each disturbance with Python.
    All take and give samples [n] at one rate; `length` are the samples of the word, without what follows it. */
 (() => {
   "use strict";
-  if (!window.spoken?.read) return; // a script of this book is missing
+  if (!window.spoken?.read || !window.spoken.frontend) return; // a script of this book is missing
   const { BUILT, centred, fit, mean, read, resample } = window.spoken;
-
-  /* ---- Fourier ---- */
-
-  const turns = new Map(); // size: cosines and sines of a circle in so many steps
-
-  function circle(size) {
-    if (!turns.has(size)) {
-      const angle = (i) => (2 * Math.PI * i) / size;
-      turns.set(size, { cos: Float64Array.from({ length: size / 2 }, (_, i) => Math.cos(angle(i))), sin: Float64Array.from({ length: size / 2 }, (_, i) => Math.sin(angle(i))) });
-    }
-    return turns.get(size);
-  }
-
-  /* The Fourier transform of complex numbers in their place; their count is a power of two. Backwards, times that count, with `re` and `im` exchanged. */
-  function fourier(re, im) {
-    const size = re.length, { cos, sin } = circle(size);
-    for (let i = 1, j = 0; i < size; i++) {
-      let bit = size >> 1;
-      for (; j & bit; bit >>= 1) j ^= bit;
-      j ^= bit;
-      if (i < j) {
-        [re[i], re[j]] = [re[j], re[i]];
-        [im[i], im[j]] = [im[j], im[i]];
-      }
-    }
-    for (let half = 1; half < size; half *= 2) {
-      const step = size / (2 * half);
-      for (let start = 0; start < size; start += 2 * half) {
-        for (let k = 0, turn = 0; k < half; k++, turn += step) {
-          const a = start + k, b = a + half;
-          const x = re[b] * cos[turn] + im[b] * sin[turn], y = im[b] * cos[turn] - re[b] * sin[turn];
-          re[b] = re[a] - x;
-          im[b] = im[a] - y;
-          re[a] += x;
-          im[a] += y;
-        }
-      }
-    }
-  }
+  const { SCALES, fourier, logMel, melFilters, power } = window.spoken.frontend;
 
   const hann = (size) => Float64Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
 
@@ -58,45 +20,10 @@
     });
   }
 
-  /* ---- The log-mel picture: frontend.py, on Slaney's scale ---- */
-
-  const toMel = (hertz) => (hertz < 1000 ? (3 * hertz) / 200 : 15 + (27 * Math.log(hertz / 1000)) / Math.log(6.4));
-  const toHertz = (mel) => (mel < 15 ? (200 * mel) / 3 : 1000 * Math.exp((Math.log(6.4) * (mel - 15)) / 27));
-
-  const banks = new Map(); // by a recipe's numbers: the weights of each mel bin's frequencies
-
-  function filters({ sample_rate, window, n_mels, f_min, f_max }) {
-    const name = [sample_rate, window, n_mels, f_min, f_max].join();
-    if (!banks.has(name)) {
-      const low = toMel(f_min), high = toMel(f_max);
-      const edges = Array.from({ length: n_mels + 2 }, (_, i) => toHertz(low + ((high - low) * i) / (n_mels + 1)));
-      const bank = Array.from({ length: n_mels }, (_, bin) => {
-        const [left, middle, right] = edges.slice(bin, bin + 3), weights = [];
-        for (let k = 0; k <= window / 2; k++) {
-          const hertz = (k * sample_rate) / window;
-          const weight = Math.min((hertz - left) / (middle - left), (right - hertz) / (right - middle));
-          if (weight > 0) weights.push([k, (2 * weight) / (right - left)]);
-        }
-        return weights;
-      });
-      banks.set(name, bank);
-    }
-    return banks.get(name);
-  }
-
-  /* The picture in decibels, a row for each mel bin; what is `top_db` below the loudest place counts as silence. */
-  function logMel(audio, recipe) {
-    const bank = filters(recipe), frames = spectra(audio, recipe.window, recipe.hop);
-    const powers = frames.map(({ re, im }) => re.map((one, k) => one * one + im[k] * im[k]));
-    let peak = -Infinity;
-    const rows = bank.map((weights) =>
-      Float64Array.from(powers, (power) => {
-        const decibels = 10 * Math.log10(Math.max(1e-10, weights.reduce((sum, [k, weight]) => sum + weight * power[k], 0)));
-        peak = Math.max(peak, decibels);
-        return decibels;
-      }),
-    );
-    return rows.map((row) => row.map((one) => Math.max(one, peak - recipe.top_db)));
+  /* The log-mel picture of a recipe, in decibels: a row for each mel bin. */
+  function pictureOf(audio, { sample_rate, window, hop, n_mels, f_min, f_max, top_db }) {
+    const filters = melFilters({ rate: sample_rate, window, mels: n_mels, lowest: f_min, highest: f_max, scale: "slaney" });
+    return logMel(power(audio, { window, hop }), filters, top_db);
   }
 
   /* ---- Disturbances: robustness.py ---- */
@@ -293,8 +220,8 @@
 
   /* As it is played: no louder than the clip itself. */
   function quieter(audio, clip) {
-    const power = (sound) => mean(sound.map((one) => one * one));
-    const gain = Math.min(1, Math.sqrt(power(clip.audio) / Math.max(power(audio), 1e-12)));
+    const loud = (sound) => mean(sound.map((one) => one * one));
+    const gain = Math.min(1, Math.sqrt(loud(clip.audio) / Math.max(loud(audio), 1e-12)));
     return audio.map((one) => gain * one);
   }
 
@@ -315,7 +242,10 @@
   }
 
   /* Where in the picture's height a tone lies, 0 at the bottom. */
-  const heightOf = (hertz, { f_min, f_max }) => (toMel(hertz) - toMel(f_min)) / (toMel(f_max) - toMel(f_min));
+  const heightOf = (hertz, { f_min, f_max }) => {
+    const [place, low, high] = [hertz, f_min, f_max].map(SCALES.slaney.mel);
+    return (place - low) / (high - low);
+  };
 
   /* A place for log-mel pictures of clips: gives what draws one, with the text that says what it shows. The line is the highest tone that the model listens to. */
   async function pictureIn(place, line = true) {
@@ -332,12 +262,12 @@
     place.append(box, axis);
     axis.append(element("span", "", "0 s"), element("span", "", "time"), element("span"));
     return (audio, text) => {
-      const rows = logMel(audio, picture), high = rows.reduce((most, row) => Math.max(most, ...row), -Infinity);
+      const rows = pictureOf(audio, picture), high = rows.reduce((most, row) => Math.max(most, ...row), -Infinity);
       heat(canvas, rows, { low: high - 60, high });
       canvas.setAttribute("aria-label", text);
       axis.lastChild.textContent = `${audio.length / sample_rate} s`;
     };
   }
 
-  Object.assign(window.spoken, { addNoise, clipOf, disturber, echo, higher, logMel, noiseSlider, pictureIn, quieter, signed, telephone, white });
+  Object.assign(window.spoken, { addNoise, clipOf, disturber, echo, higher, noiseSlider, pictureIn, pictureOf, quieter, signed, telephone, white });
 })();

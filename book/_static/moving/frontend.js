@@ -38,6 +38,15 @@
     }
   }
 
+  /* The transform of numbers in their own order, in place. Backwards, but for a factor, with `real` and `imag` exchanged. */
+  function fourier(real, imag) {
+    const { order } = plan(real.length);
+    order.forEach((j, i) => {
+      if (i < j) [real[i], real[j], imag[i], imag[j]] = [real[j], real[i], imag[j], imag[i]];
+    });
+    transform(real, imag);
+  }
+
   /* ---- Spectrogram, mel filters, decibels ---- */
 
   /* The power of each frequency in each frame: {frames, bins, values [frames * bins]}. Windows are Hann's and centred on
@@ -241,5 +250,5 @@
   const hills = (curve) =>
     curve.filter((one, i) => i && i < curve.length - 1 && one.decibels > curve[i - 1].decibels && one.decibels >= curve[i + 1].decibels).map((one) => one.hertz);
 
-  spoken.frontend = { SCALES, VOWELS, around, decibels, envelope, hills, logMel, lowPass, melFilters, pitch, power, vowel };
+  spoken.frontend = { SCALES, VOWELS, around, decibels, envelope, fourier, hills, logMel, lowPass, melFilters, pitch, power, vowel };
 })();
