@@ -53,7 +53,9 @@
     const controls = element("div", "moving-controls");
     stage.append(controls);
     const noise = noiseSlider(controls, { label: "Noise", on: change });
+    const kind = choice(controls, { label: "Kind", options: [["white", "white"], ["babble", "eight voices"]], value: "white", on: change });
     const echoed = slider(controls, { label: "Echo, until faded by 60 dB", min: 0, max: ECHOES.length - 1, value: 0, show: (i) => (i ? `${ECHOES[i]} s` : "none"), on: change });
+    const phone = choice(controls, { label: "Telephone", options: [["", "off"], ["telephone", "300 to 3,400 Hz"]], value: "", on: change });
     const pitch = slider(controls, {
       label: "Pitch, the tempo stays",
       min: -12,
@@ -62,8 +64,6 @@
       show: (n) => (n ? `${Math.abs(n)} semitone${Math.abs(n) > 1 ? "s" : ""} ${n > 0 ? "higher" : "lower"}` : "as spoken"),
       on: change,
     });
-    const kind = choice(controls, { label: "Noise of", options: [["white", "white noise"], ["babble", "eight voices"]], value: "white", on: change });
-    const phone = choice(controls, { label: "Telephone", options: [["", "none"], ["telephone", "300 to 3,400 Hz"]], value: "", on: change });
     const all = [noise, echoed, pitch, kind, phone];
     const settings = () => ({ pitch: pitch.value, t60: ECHOES[echoed.value], kind: kind.value, decibels: noise.decibels, line: phone.value });
 
@@ -164,7 +164,7 @@
     const test = element("div", "break-test");
     stage.append(test);
     test.append(element("p", "break-title", "Who gives up first?"));
-    const rule = `A digit hides in noise, disturbed as set above. The noise falls by ${LESS} dB at a time until you name it. The model hears the same sounds, and its answer counts from a chance of a half on.`;
+    const rule = `A digit hides in noise, disturbed as set above. The noise falls by ${LESS} dB at a time until you name it. The model hears the same sounds, and its answer counts from a chance of a half on. It has learned from voices like these.`;
     test.append(element("p", "", rule));
     const asked = element("div", "break-asked"), keys = element("div", "break-keys"), begins = element("div", "moving-presses");
     asked.hidden = true;
