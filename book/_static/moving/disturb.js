@@ -231,7 +231,7 @@
   const LEAST = 30, STEP = 2, STEPS = 26;
   const decibelsOf = (steps) => (steps ? LEAST - STEP * (steps - 1) : Infinity);
   function noiseOf(decibels) {
-    const times = 10 ** (Math.abs(decibels) / 10), number = Number(times.toPrecision(times < 10 ? 2 : 1));
+    const times = 10 ** (Math.abs(decibels) / 10), number = Number(times.toPrecision(decibels < 0 && times < 10 ? 2 : 1));
     if (decibels === Infinity) return "none";
     return `${signed(decibels)}, ${decibels > 0 ? `1/${number} of` : decibels < 0 ? `${number} times` : "as strong as"} the voice`;
   }
