@@ -8,6 +8,9 @@ PROGRAM = next(filter(None, map(shutil.which, PROGRAMS)), None)
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
+# Milliseconds: three times what a slider may take to redraw a second of sound on a core of its own. Here the core is shared.
+REDRAW = 150
+
 # Every player's length in seconds, once the browser has read it; -1 if it cannot.
 LENGTHS = """() => Promise.all([...document.querySelectorAll("audio")].map(audio => new Promise(done => {
     if (audio.readyState) return done(audio.duration);

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from browsing import PROGRAM, QUIET
+from browsing import PROGRAM, QUIET, REDRAW
 from scipy.signal import welch
 
 from spokendigits.clips import fit, read_audio
@@ -27,7 +27,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CHAPTER, FRONT = "notebooks/04_evaluation", "book/index"
 RATE, SAMPLES = break_it.RATE, break_it.SAMPLES
 HEAVIEST = 3e6  # bytes of a page with all that it asks for
-REDRAW = 50  # milliseconds, of a second of sound; of several redraws the quickest, as other tests run beside this one
 # How far a disturbed clip may be from Python's: the power of the difference against that of the clip, as an amplitude.
 SAME, ROOM, PITCH = 1e-4, 2e-3, 2e-3
 CHANCE = 2e-3

@@ -10,7 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 import soundfile
-from browsing import NARROW, PROGRAM, QUIET, WIDE, barriers, sideways
+from browsing import NARROW, PROGRAM, QUIET, REDRAW, WIDE, barriers, sideways
 from bs4 import BeautifulSoup
 from sklearn.neighbors import NearestNeighbors
 
@@ -28,7 +28,6 @@ PAGE = "notebooks/05_error_analysis"
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MIC = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 HEARD = ["--autoplay-policy=no-user-gesture-required"]
-REDRAW = 50  # milliseconds
 # Keeps every sound that the page makes for a player, so that it can be compared.
 KEEP = """() => {
     window.made = [];

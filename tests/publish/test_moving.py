@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from browsing import NARROW, WIDE, barriers, sideways
+from browsing import NARROW, REDRAW, WIDE, barriers, sideways
 
 from spokendigits import lanes
 from spokendigits.intervals import speaker_interval, wilson
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.slow
 
 SAMPLE, PRICE = "notebooks/04_evaluation", "notebooks/07_small_and_fast"
 EXACT = 1e-8
-REDRAW = 50  # milliseconds; of several redraws the quickest, as other tests run beside this one
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +261,6 @@ def test_a_reader_drags_the_threshold_and_finds_the_cheapest(moved):
         press(page, "price", "Go to the cheapest")
         cheapest[name] = float(page.input_value(".price-stage input[type=range] >> nth=0"))
     assert cheapest["game"] < cheapest["menu"] <= cheapest["bank"], "the dearer a mistake, the higher the threshold"
-    assert min(drag(page, "price", 0, value) for value in (1, 2, 3, 4)) < 2 * REDRAW
+    assert min(drag(page, "price", 0, value) for value in (1, 2, 3, 4)) < REDRAW
     press(page, "price", "Start again")
     assert status(page, "price") == first

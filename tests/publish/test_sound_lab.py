@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from browsing import NARROW, PROGRAM, QUIET, WIDE
+from browsing import NARROW, PROGRAM, QUIET, REDRAW, WIDE
 from scipy.signal import find_peaks, firwin
 
 from spokendigits.clips import fit
@@ -24,7 +24,6 @@ CLIPS = {"seven": "seven-s01.flac", "five": "five-s12.flac", "nine": "nine-s12.f
 RATE = 22_050
 PICTURE = 0.01  # decibels: how far a log-mel picture may be from Python's
 CURVE = 0.2  # decibels: the same of the curve of the mouth, for which the two also resample
-REDRAW = 50  # milliseconds; of several redraws the quickest, as other tests run beside this one
 SETTINGS = [
     {},
     {"window": 256, "hop": 64, "n_mels": 128},
@@ -374,7 +373,7 @@ def test_a_word_of_ones_own(lab, started, tmp_path):
 # ---- How it behaves ----
 
 
-def test_it_is_drawn_anew_within_50_milliseconds(lab):
+def test_it_is_drawn_anew_at_once(lab):
     page = lab(WIDE)
     for name, values in (
         ("window", (9, 10, 11)), ("hop", (8, 7, 9)), ("mels", (32, 128, 64)), ("highest", (4000, 16_000, 11_025)),
@@ -382,7 +381,7 @@ def test_it_is_drawn_anew_within_50_milliseconds(lab):
     ):  # fmt: skip
         assert min(drag(page, name, value) for value in values * 4) < REDRAW, name
     drag(page, "window", 12)
-    assert min(drag(page, "hop", 6) for _ in range(12)) < 1.6 * REDRAW, "345 of the longest windows: the most there is"
+    assert min(drag(page, "hop", 6) for _ in range(12)) < REDRAW, "345 of the longest windows: the most there is"
     choose(page, "a vowel")
     drag(page, "hop", 9)
     assert min(drag(page, "pitch", value) for value in (100, 200, 300, 110) * 4) < REDRAW
