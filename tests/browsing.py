@@ -1,6 +1,8 @@
 """What tests that open a real browser share."""
 
+import re
 import shutil
+from pathlib import Path
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PROGRAM = next(filter(None, map(shutil.which, PROGRAMS)), None)
@@ -18,6 +20,18 @@ LENGTHS = """() => Promise.all([...document.querySelectorAll("audio")].map(audio
     audio.onerror = () => done(-1);
     audio.load();
 })))"""
+
+
+def files_asked(page) -> set[Path]:
+    """Every file that a page read from a disk asks for from now on; the set grows."""
+    files = set()
+
+    def heard(request) -> None:
+        if request.url.startswith("file:"):
+            files.add(Path(re.split(r"[?#]", request.url.removeprefix("file://"))[0]))
+
+    page.on("request", heard)
+    return files
 
 
 def barriers(page) -> set[tuple[str, str, str]]:

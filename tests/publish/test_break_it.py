@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from browsing import PROGRAM, QUIET, REDRAW
+from browsing import PROGRAM, QUIET, REDRAW, files_asked
 from scipy.signal import welch
 
 from spokendigits.clips import fit, read_audio
@@ -411,12 +411,10 @@ def test_the_front_pages_picture_is_printed_and_is_there_without_scripts(figure,
 def test_no_page_asks_for_much_before_something_is_pressed(opened, html):
     heavy = {}
     for name in [*book.pages(ROOT), "genindex", "search"]:
-        asked = set()
         page = opened("search")  # to have a page that can be listened to before it opens the next
-        page.on("request", lambda request, asked=asked: asked.add(re.split(r"[?#]", request.url)[0]))
+        files = files_asked(page)
         page.goto((html / f"{name}.html").as_uri())
         page.wait_for_load_state("networkidle")
-        files = [Path(url.removeprefix("file://")) for url in asked if url.startswith("file:")]
         weight = sum(file.stat().st_size for file in files)
         if weight > HEAVIEST:
             heavy[name] = (weight, sorted(files, key=lambda file: -file.stat().st_size)[:3])

@@ -21,7 +21,7 @@ import onnx
 import pytest
 import soundfile
 import soxr
-from browsing import NARROW, PROGRAM, QUIET, WIDE, barriers, sideways
+from browsing import NARROW, PROGRAM, QUIET, WIDE, barriers, files_asked, sideways
 
 from spokendigits.app import prediction
 from spokendigits.clips import fit, read_audio
@@ -730,6 +730,15 @@ WORKLETS = """async () => {
     await spoken.microphone(context, () => {}, (stop) => setTimeout(stop, 200));
     return made;
 }"""
+
+
+def test_page_and_model_together_are_at_most_nine_megabytes(say, ten, html):
+    page = say()
+    files = files_asked(page)
+    page.goto((html / f"{PAGE}.html").as_uri())
+    give(page, ten[0])
+    assert any(path.name.startswith("spotter") for path in files)
+    assert sum(path.stat().st_size for path in files) <= 9e6
 
 
 def test_it_works_from_a_server_too(say, html, ten):
