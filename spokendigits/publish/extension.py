@@ -36,6 +36,7 @@ MOVING = {
     "mistakes": ("mistakes.js",),
     "map": ("map.js",),
 }
+WITHOUT_CHART = {"front"}
 MOVES = re.compile(r'class="moving" data-moving="(\w+)"')
 # What these pages may load and ask: files of the book, from a server or a disk, and what it makes itself. Nothing may be sent.
 OWN = "'self' file:"
@@ -147,8 +148,9 @@ def _finish_page(app, pagename, templatename, context, doctree) -> None:
     scripts, sheets = [f"say/{script}" for script in LISTENS.get(pagename, ())], ["say/say.css"] * (pagename in LISTENS)
     if moving := dict.fromkeys(MOVES.findall(context.get("body", ""))):
         named = dict.fromkeys(script for name in moving for script in MOVING[name])
-        drawing = [*DRAWING, "moving.js", *named]
-        scripts += [f"say/{script}" for script in COMMON] + [f"moving/{script}" for script in drawing]
+        drawing = DRAWING if moving.keys() - WITHOUT_CHART else ()
+        scripts += [f"say/{script}" for script in COMMON]
+        scripts += [f"moving/{script}" for script in (*drawing, "moving.js", *named)]
         sheets.append("moving/moving.css")
     for sheet in sheets:
         app.add_css_file(sheet)

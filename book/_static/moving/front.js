@@ -36,5 +36,5 @@
     }
 
     await change();
-  });
+  }, { charts: false });
 })();

@@ -3,23 +3,23 @@
   "use strict";
   if (!window.spoken?.desk) return; // a script of this book is missing
   const { BUILT, Told, decode, element, part, playerOf, resample } = window.spoken;
-  const wanted = []; // [{name, build}]
+  const wanted = []; // [{name, build, charts}]
   let voice = null; // what the reader recorded last on this page: {audio, rate}
   let playing = null;
 
   /* Builds figure `name` into every place of the page that asks for it. build(stage) gets an empty box; what stood there for
-     readers without scripts goes once it is built, and stays if the figure cannot be built. */
-  function figure(name, build) {
-    wanted.push({ name, build });
+     readers without scripts goes once it is built, and stays if the figure cannot be built. charts: whether it needs Plot. */
+  function figure(name, build, { charts = true } = {}) {
+    wanted.push({ name, build, charts });
     if (document.readyState !== "loading") begin();
   }
 
   function begin() {
-    for (const { name, build } of wanted.splice(0)) {
+    for (const { name, build, charts } of wanted.splice(0)) {
+      if (charts && !window.Plot) continue; // this copy of the book was built without what draws
       for (const place of document.querySelectorAll(`.moving[data-moving="${name}"]`)) {
         const stage = element("div", `moving-stage ${name}-stage`);
         const instead = [...place.children];
-        if (!window.Plot) return; // this copy of the book was built without what draws
         place.append(stage);
         Promise.resolve(build(stage)).then(
           () => {
