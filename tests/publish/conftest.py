@@ -54,14 +54,25 @@ def soups(html) -> dict[str, BeautifulSoup]:
     }
 
 
-@pytest.fixture(scope="session")
-def runtime() -> Path:
-    """The folder of ONNX Runtime Web, fetched before by `python -m spokendigits.publish.npm`."""
+def fetched(package: npm.Package) -> Path:
+    """The folder of a package that `python -m spokendigits.publish.npm` fetched before: where the course put it, not in a test's own home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SPOKENDIGITS_HOME", raising=False)
-        return npm.RUNTIME.find() or pytest.skip(
-            "no ONNX Runtime Web here: `python -m spokendigits.publish.npm` fetches it, and then the page is tested"
+        return package.find() or pytest.skip(
+            f"no {package.name} here: `python -m spokendigits.publish.npm` fetches it, and then what needs it is tested"
         )
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Path:
+    """The folder of ONNX Runtime Web."""
+    return fetched(npm.RUNTIME)
+
+
+@pytest.fixture(scope="session")
+def drawing() -> Path:
+    """The folder of Observable Plot, which draws the figures that move."""
+    return fetched(npm.PLOT)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from scipy.signal import welch
 
 from spokendigits.clips import fit, read_audio
 from spokendigits.frontend import LogMel
-from spokendigits.publish import book, break_it, npm
+from spokendigits.publish import book, break_it
 from spokendigits.topics import decoding
 from spokendigits.topics.onnx_reader import load_onnx
 from spokendigits.topics.robustness import VOICES, disturb
@@ -31,12 +31,6 @@ HEAVIEST = 3e6  # bytes of a page with all that it asks for
 SAME, ROOM, PITCH = 1e-4, 2e-3, 2e-3
 CHANCE = 2e-3
 HIDDEN = dict(zip(break_it.HIDDEN, range(10), strict=True))
-
-
-@pytest.fixture(scope="module")
-def drawing() -> None:
-    if npm.PLOT.find() is None:
-        pytest.skip("no Observable Plot here: `python -m spokendigits.publish.npm` fetches it")
 
 
 @pytest.fixture

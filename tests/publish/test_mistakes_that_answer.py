@@ -16,7 +16,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from spokendigits.clips import read_audio
 from spokendigits.corpora import espeak
-from spokendigits.publish import npm
 from spokendigits.topics import vad
 from spokendigits.topics.onnx_reader import load_onnx
 from studies import moving
@@ -54,12 +53,6 @@ def voices() -> tuple[np.ndarray, int]:
 @pytest.fixture(scope="module")
 def cells() -> list:
     return nbformat.read(ROOT / "notebooks/05_error_analysis.ipynb", as_version=4).cells
-
-
-@pytest.fixture(scope="module")
-def drawing():
-    """What draws the charts. Of the module, so that it looks where the course put it, not in a test's own home."""
-    return npm.PLOT.find() or pytest.skip("no Observable Plot here: `python -m spokendigits.publish.npm` fetches it")
 
 
 @pytest.fixture

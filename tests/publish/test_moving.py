@@ -22,10 +22,8 @@ EXACT = 1e-8
 
 
 @pytest.fixture(scope="module")
-def places(soups) -> dict[str, str]:
+def places(soups, drawing) -> dict[str, str]:
     """Where each figure stands: {name: page}."""
-    if npm.PLOT.find() is None:
-        pytest.skip("no Observable Plot here: `python -m spokendigits.publish.npm` fetches it")
     return {
         figure["data-moving"]: page.removesuffix(".html")
         for page, soup in soups.items()

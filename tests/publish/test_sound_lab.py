@@ -13,7 +13,6 @@ from scipy.signal import find_peaks, firwin
 
 from spokendigits.clips import fit
 from spokendigits.frontend import LogMel
-from spokendigits.publish import npm
 from spokendigits.recipe import Recipe
 from spokendigits.topics import sound
 
@@ -34,12 +33,6 @@ SETTINGS = [
 VOWELS = ("see", "bed", "far", "saw", "too")
 SLIDERS = {name: number for number, name in enumerate(("pitch", "window", "hop", "mels", "highest", "low pass"))}
 STATUS = ".lab-stage .moving-status"
-
-
-@pytest.fixture(scope="module")  # before a test has a home of its own
-def drawing():
-    if npm.PLOT.find() is None:
-        pytest.skip("no Observable Plot here: `python -m spokendigits.publish.npm` fetches it")
 
 
 @pytest.fixture
