@@ -151,7 +151,8 @@ def write(run: Path, folder: Path | None = None) -> None:
     )
     directions = heard([corpus.root / path for path in table["path"]], spotter_model())
 
-    misread = mistakes(table).head(MOST)
+    wrong = mistakes(table)
+    misread = wrong.head(MOST)
     asked = pd.concat([misread, twins(table, misread)])
     places, distances = explain.nearest(held_out[asked.index], known, k=NEAR)
     words = words_to_hear(asked, corpus, parts.train[places], distances)
@@ -161,7 +162,7 @@ def write(run: Path, folder: Path | None = None) -> None:
     bounds = write_sound(folder / "voices.mp3", sounds, recipe.sample_rate)
     for one in (*words, *(beside for word in words for beside in word["near"])):
         one["bounds"] = bounds[one["clip"]]
-    facts = {"corpus": corpus.label, "gap": GAP, "clips": len(table), "mistakes": len(mistakes(table))}
+    facts = {"corpus": corpus.label, "gap": GAP, "clips": len(table), "mistakes": len(wrong)}
     write_packed(folder / "mistakes.json", facts | {"words": words})
 
     voices = sorted(table["speaker"].unique())

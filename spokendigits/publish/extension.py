@@ -65,8 +65,7 @@ def setup(app) -> dict:
     app.connect("doctree-read", _anchor_terms)
     # Later than the theme, which makes its launch buttons at 501.
     app.connect("html-page-context", _finish_page, priority=502)
-    app.connect("build-finished", _lighten)
-    app.connect("build-finished", _forbid)
+    app.connect("build-finished", _finish_book)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -167,42 +166,39 @@ def _finish_page(app, pagename, templatename, context, doctree) -> None:
         )
 
 
-def _lighten(app, exception) -> None:
-    """Takes Font Awesome's script out of every page, which is half of its weight, and the faces that no page needs.
-
-    Its style sheet shows the same icons. It gets the other faces into itself: not every browser reads a face from a disk.
-    """
+def _finish_book(app, exception) -> None:
+    """Takes Font Awesome's script out of every page, half of whose weight it is, and writes a policy into the pages that listen."""
     if exception is not None:
         return
     used = set()
     for page in Path(app.outdir).rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        text = AWESOME.sub("", text)
-        page.write_text(text, encoding="utf-8")
+        text = AWESOME.sub("", page.read_text(encoding="utf-8"))
         classes = " ".join(re.findall(r'class="([^"]*)"', text))
         used |= {name for name, pattern in FACES.items() if re.search(pattern, classes)}
+        page.write_text(_guarded(text) if f"say/{COMMON[0]}" in text else text, encoding="utf-8")
     for folder in Path(app.outdir).glob("_static/vendor/fontawesome/*"):
-        faces = {name: base64.b64encode((folder / f"webfonts/{name}.woff2").read_bytes()).decode() for name in used}
-
-        def packed(face: re.Match, faces: dict[str, str] = faces) -> str:
-            if face[2] not in faces or "Awesome\\ 6" not in face[1]:  # of the others, older names
-                return ""
-            return f'@font-face{{{face[1]}src:url(data:font/woff2;base64,{faces[face[2]]}) format("woff2")}}'
-
-        sheet = folder / "css" / "all.min.css"
-        sheet.write_text(FACE.sub(packed, sheet.read_text(encoding="utf-8")), encoding="utf-8")
-        shutil.rmtree(folder / "js")
-        shutil.rmtree(folder / "webfonts")
+        _carry_faces(folder, used)
 
 
-def _forbid(app, exception) -> None:
-    """Writes a content security policy into the pages that listen; of inline scripts it lets the theme's own run, by their digests."""
-    for page in Path(app.outdir).rglob("*.html") if exception is None else ():
-        text = page.read_text(encoding="utf-8")
-        if f"say/{COMMON[0]}" not in text:
-            continue
-        scripts = {script or html.unescape(handler) for script, handler in INLINE.findall(text)}
-        digests = sorted(base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts)
-        policy = POLICY.format(" ".join(f"'sha256-{digest}'" for digest in digests))
-        tag = f'<head>\n    <meta http-equiv="Content-Security-Policy" content="{policy}" />'
-        page.write_text(text.replace("<head>", tag, 1), encoding="utf-8")
+def _carry_faces(folder: Path, used: set[str]) -> None:
+    """Packs the faces that are used into Font Awesome's style sheet: not every browser reads a face from a disk. All else goes."""
+    faces = {name: base64.b64encode((folder / f"webfonts/{name}.woff2").read_bytes()).decode() for name in used}
+
+    def packed(face: re.Match) -> str:
+        if face[2] not in faces or "Awesome\\ 6" not in face[1]:  # of the others, older names
+            return ""
+        return f'@font-face{{{face[1]}src:url(data:font/woff2;base64,{faces[face[2]]}) format("woff2")}}'
+
+    sheet = folder / "css" / "all.min.css"
+    sheet.write_text(FACE.sub(packed, sheet.read_text(encoding="utf-8")), encoding="utf-8")
+    shutil.rmtree(folder / "js")
+    shutil.rmtree(folder / "webfonts")
+
+
+def _guarded(text: str) -> str:
+    """A page with a content security policy; of inline scripts it lets the theme's own run, by their digests."""
+    scripts = {script or html.unescape(handler) for script, handler in INLINE.findall(text)}
+    digests = sorted(base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts)
+    policy = POLICY.format(" ".join(f"'sha256-{digest}'" for digest in digests))
+    tag = f'<head>\n    <meta http-equiv="Content-Security-Policy" content="{policy}" />'
+    return text.replace("<head>", tag, 1)

@@ -2,14 +2,12 @@
 (() => {
   "use strict";
   if (!window.spoken?.disturber) return; // a script of this book is missing
-  const { BUILT, choice, clipOf, disturber, element, hear, load, needed, noiseSlider, oneWord, percent, pictureIn, play, plot, press, quieter, read, record, signed, slider, status } =
+  const { BUILT, DIGITS: WORDS, bytesNeeded, choice, clipOf, disturber, element, explain, hear, load, mean, megabytes, needed, noiseSlider, oneWord, percent, pictureIn, play, plot, press, quieter, read, record, signed, slider, status } =
     window.spoken;
-  const WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
   const CLIPS = [["seven-s01.flac", 7], ["five-s12.flac", 5], ["nine-s12.flac", 9]];
   const VOICE = "voice";
   const ECHOES = [0, 0.2, 0.4, 0.6, 0.8, 1, 2]; // seconds, as in break-rooms.json
   const NOISIEST = -18, CLEAREST = 30, LESS = 3; // dB, from where the noise falls until a hidden word is understood
-  const mean = (numbers) => numbers.reduce((sum, one) => sum + one, 0) / numbers.length;
 
   /* The chances of ten digits, and that of none of them. */
   async function chancesOf(audio) {
@@ -20,7 +18,7 @@
 
   window.spoken.figure("break", async (stage) => {
     const rate = BUILT.spotter.recipe.sample_rate;
-    const size = `${(needed("spotter").reduce((sum, one) => sum + BUILT.parts[one].bytes, 0) / 1e6).toFixed(1)}\u00a0MB`;
+    const size = megabytes(bytesNeeded("spotter"));
 
     /* ---- The word, and what disturbs it ---- */
 
@@ -129,8 +127,7 @@
           if (!asking.isConnected) tell(await chancesOf(heard), now);
         }
       } catch (error) {
-        line.textContent = error instanceof window.spoken.Told ? error.message : "Something went wrong in this figure. Load the page again.";
-        if (!(error instanceof window.spoken.Told)) console.error(error);
+        explain(line, error);
       } finally {
         busy = false;
       }

@@ -4,9 +4,7 @@
   "use strict";
   if (!window.spoken?.read || !window.spoken.frontend) return; // a script of this book is missing
   const { BUILT, centred, fit, mean, read, resample } = window.spoken;
-  const { SCALES, fourier, logMel, melFilters, power } = window.spoken.frontend;
-
-  const hann = (size) => Float64Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
+  const { SCALES, fourier, hann, logMel, melFilters, power } = window.spoken.frontend;
 
   /* The spectra of windows around every `hop` samples, zeros beyond either end: [{re, im}]. */
   function spectra(audio, size, hop) {

@@ -49,17 +49,19 @@
 
   /* ---- Spectrogram, mel filters, decibels ---- */
 
+  const hann = (size) => Float64Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
+
   /* The power of each frequency in each frame: {frames, bins, values [frames * bins]}. Windows are Hann's and centred on
      every hop; around the sound are zeros. `window` is a power of two. */
   function power(audio, { window, hop }) {
     const frames = Math.floor(audio.length / hop) + 1, bins = window / 2 + 1;
     const values = new Float32Array(frames * bins), { order } = plan(window);
-    const hann = Float64Array.from({ length: window }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / window));
+    const faded = hann(window);
     const real = new Float64Array(window), imag = new Float64Array(window);
     const padded = new Float64Array((frames + 1) * hop + 2 * window);
     padded.set(audio, window / 2);
     const fill = (into, start) => {
-      for (let i = 0; i < window; i++) into[order[i]] = hann[i] * padded[start + i];
+      for (let i = 0; i < window; i++) into[order[i]] = faded[i] * padded[start + i];
     };
     for (let frame = 0; frame < frames; frame += 2) {
       // Two frames in one go, one as the imaginary part of the other: a real sound's spectrum is even, and so they come apart.
@@ -250,5 +252,5 @@
   const hills = (curve) =>
     curve.filter((one, i) => i && i < curve.length - 1 && one.decibels > curve[i - 1].decibels && one.decibels >= curve[i + 1].decibels).map((one) => one.hertz);
 
-  spoken.frontend = { SCALES, VOWELS, around, decibels, envelope, fourier, hills, logMel, lowPass, melFilters, pitch, power, vowel };
+  spoken.frontend = { SCALES, VOWELS, around, decibels, envelope, fourier, hann, hills, logMel, lowPass, melFilters, pitch, power, vowel };
 })();

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   if (!window.spoken?.figure || !window.spoken.frontend) return;
-  const { choice, element, figure, fit, heat, play, plot, press, read, record, resample, slider, status } = window.spoken;
+  const { choice, element, explain, figure, fit, heat, play, plot, press, read, record, resample, slider, status } = window.spoken;
   const { SCALES, VOWELS, around, decibels, envelope, hills, logMel, lowPass, melFilters, pitch, power, vowel } = window.spoken.frontend;
   const RATE = 22050, NYQUIST = RATE / 2; // hertz: as the course's recipe
   const LOWEST = 50; // hertz, the recipe's f_min
@@ -163,7 +163,7 @@
 
     /* Shows what may fail in the status line, as `press` does. */
     function alone(work) {
-      work().catch((error) => (said.textContent = error.message));
+      work().catch((error) => explain(said, error));
     }
 
     async function take() {

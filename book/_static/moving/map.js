@@ -2,8 +2,7 @@
 (() => {
   "use strict";
   if (!window.spoken?.figure) return; // a script of this book is missing
-  const { BUILT, Told, choice, distance, element, hear, load, needed, oneWord, percent, play, pool, press, read, record, status } = window.spoken;
-  const WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+  const { BUILT, DIGITS: WORDS, bytesNeeded, choice, distance, element, explain, hear, load, megabytes, oneWord, percent, play, playPart, pool, press, read, record, status } = window.spoken;
   const EDGE = 16; // pixels around the map
   const REACH = 30; // pixels from the pointer to a point
   const NEAR = 5; // words that place the reader's voice
@@ -60,7 +59,7 @@
     line.textContent = "Point at a digit, or go there with the arrow keys. Click it, or press Enter, to hear it.";
     const buttons = element("div", "moving-presses");
     stage.append(buttons);
-    const size = `${(needed("spotter").reduce((sum, one) => sum + (BUILT.parts[one]?.bytes ?? 0), 0) / 1e6).toFixed(1)}\u00a0MB`;
+    const size = megabytes(BUILT.runtime ? bytesNeeded("spotter") : 0);
     press(buttons, `Put your own voice on the map (${size})`, drop);
     const also = element("label", "map-also"), sweep = element("input");
     sweep.type = "checkbox";
@@ -230,14 +229,13 @@
       clearTimeout(later);
       try {
         if (i === OWN) return void play(own.audio, own.rate);
-        if (!sound) line.textContent = `Loading the sound (${(BUILT.files["voices.mp3"].bytes / 1e6).toFixed(1)}\u00a0MB).`;
+        if (!sound) line.textContent = `Loading the sound (${megabytes(BUILT.files["voices.mp3"].bytes)}).`;
         sound ??= await read("voices.mp3");
         line.textContent = say(i);
         const [start, end] = bounds[i];
-        void play(sound.audio.slice(Math.round(start * sound.rate), Math.round((end + data.gap) * sound.rate)), sound.rate);
+        void playPart(sound, start, end + data.gap);
       } catch (error) {
-        if (!(error instanceof Told)) console.error(error);
-        line.textContent = error instanceof Told ? error.message : "Something went wrong in this figure. Load the page again.";
+        explain(line, error);
       }
     }
 

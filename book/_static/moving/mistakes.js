@@ -2,8 +2,7 @@
 (() => {
   "use strict";
   if (!window.spoken?.figure) return; // a script of this book is missing
-  const { BUILT, element, percent, play, plot, press, read, status } = window.spoken;
-  const WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+  const { BUILT, DIGITS: WORDS, element, megabytes, percent, playPart, plot, press, read, status } = window.spoken;
   const MANY = WORDS.map((word) => (word === "six" ? "sixes" : `${word}s`));
   const ROUND = 5; // words
   const MISREAD = [2, 3, 4]; // of them: were it all of them, or always as many, one could tell without hearing
@@ -44,7 +43,7 @@
 
   window.spoken.figure("mistakes", async (stage) => {
     const facts = BUILT.files["voices.mp3"];
-    const first = `Hear the first word (${((facts?.bytes ?? 0) / 1e6).toFixed(1)}\u00a0MB)`;
+    const first = `Hear the first word (${megabytes(facts?.bytes ?? 0)})`;
     stage.append(element("p", "", `Five words by new voices, all synthetic. This chapter's model misread two, three or four of them. Which digit do you hear? Choose with a button, or with the keys 0 to 9.`));
 
     let data = null, sound = null, deal = null; // {misread, right}: what gives the next word of each kind
@@ -72,7 +71,7 @@
     stage.append(shown, table, total);
     const now = () => round.at(-1);
 
-    const hear = ({ bounds: [start, end] }) => play(sound.audio.slice(Math.round(start * sound.rate), Math.round((end + data.gap) * sound.rate)), sound.rate);
+    const hear = ({ bounds: [start, end] }) => playPart(sound, start, end + data.gap);
 
     function reset() {
       round = [];

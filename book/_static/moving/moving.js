@@ -2,42 +2,32 @@
 (() => {
   "use strict";
   if (!window.spoken?.desk) return; // a script of this book is missing
-  const { BUILT, Told, decode, element, part, playerOf, resample } = window.spoken;
-  const wanted = []; // [{name, build, charts}]
-  let voice = null; // what the reader recorded last on this page: {audio, rate}
+  const { BUILT, Told, centred, decode, element, findWords, microphone, part, playerOf, resample, tooSoft } = window.spoken;
   let playing = null;
 
-  /* Builds figure `name` into every place of the page that asks for it. build(stage) gets an empty box; what stood there for
+  /* Builds figure `name` into every place of the page that asks for it: its script is deferred, so all of the page is there. build(stage) gets an empty box; what stood there for
      readers without scripts goes once it is built, and stays if the figure cannot be built. charts: whether it needs Plot. */
   function figure(name, build, { charts = true } = {}) {
-    wanted.push({ name, build, charts });
-    if (document.readyState !== "loading") begin();
+    if (charts && !window.Plot) return; // this copy of the book was built without what draws
+    for (const place of document.querySelectorAll(`.moving[data-moving="${name}"]`)) fill(place, name, build);
   }
 
-  function begin() {
-    for (const { name, build, charts } of wanted.splice(0)) {
-      if (charts && !window.Plot) continue; // this copy of the book was built without what draws
-      for (const place of document.querySelectorAll(`.moving[data-moving="${name}"]`)) {
-        const stage = element("div", `moving-stage ${name}-stage`);
-        const instead = [...place.children];
-        place.append(stage);
-        Promise.resolve(build(stage)).then(
-          () => {
-            for (const one of instead) {
-              if (one.matches("img, :has(img)")) one.classList.add("moving-still"); // a picture is what is printed
-              else one.remove();
-            }
-            place.dataset.ready = "yes";
-          },
-          (error) => {
-            console.error(error);
-            stage.remove();
-          },
-        );
-      }
+  async function fill(place, name, build) {
+    const stage = element("div", `moving-stage ${name}-stage`), instead = [...place.children];
+    place.append(stage);
+    try {
+      await build(stage);
+    } catch (error) {
+      console.error(error);
+      stage.remove();
+      return;
     }
+    for (const one of instead) {
+      if (one.matches("img, :has(img)")) one.classList.add("moving-still"); // a picture is what is printed
+      else one.remove();
+    }
+    place.dataset.ready = "yes";
   }
-  document.addEventListener("DOMContentLoaded", begin);
 
   /* ---- Controls ---- */
 
@@ -105,6 +95,12 @@
     return line;
   }
 
+  /* Says in a status line what went wrong: what is meant for the reader, or that something did. */
+  function explain(line, error) {
+    if (!(error instanceof Told)) console.error(error);
+    line.textContent = error instanceof Told ? error.message : "Something went wrong in this figure. Load the page again.";
+  }
+
   /* A button. While `on` works the others of its figure wait; an error for the reader is shown in the figure's status line. */
   function press(place, text, on) {
     const button = element("button", "moving-press", text);
@@ -116,9 +112,7 @@
       try {
         await on();
       } catch (error) {
-        if (!(error instanceof Told)) console.error(error);
-        const line = stage.querySelector(".moving-status") ?? status(stage);
-        line.textContent = error instanceof Told ? error.message : "Something went wrong in this figure. Load the page again.";
+        explain(stage.querySelector(".moving-status") ?? status(stage), error);
       } finally {
         stage.setAttribute("aria-busy", "false");
       }
@@ -177,9 +171,11 @@
     });
   }
 
+  /* Plays a part of a sound {audio, rate}, bounds in seconds. */
+  const playPart = ({ audio, rate }, start, end) => play(audio.slice(Math.round(start * rate), Math.round(end * rate)), rate);
+
   /* Records one word from the microphone; `say` is told what to do. Gives {audio, rate} of the word alone, as the models take it. */
   async function record(say) {
-    const { centred, findWords, microphone, tooSoft } = window.spoken;
     const context = new AudioContext(); // made while the press still counts as the reader's own
     say("The browser asks whether this page may use the microphone. Please allow it.");
     const sound = await microphone(context, () => {}, () => say("Listening. Say one word."));
@@ -187,9 +183,8 @@
     const audio = resample(centred(sound.audio), sound.rate, rate), { words, peak } = findWords(audio, rate);
     if (!words.length) throw new Told(tooSoft(peak) ?? "There was only a short click. Say a word, then try again.");
     const [word] = words;
-    return (voice = { audio: audio.slice(Math.round(word.start * rate), Math.round(word.end * rate)), rate });
+    return { audio: audio.slice(Math.round(word.start * rate), Math.round(word.end * rate)), rate };
   }
 
-  // `voice()` is what the reader recorded last on this page, or null.
-  Object.assign(window.spoken, { choice, figure, play, plot, press, read, record, slider, status, voice: () => voice });
+  Object.assign(window.spoken, { choice, explain, figure, play, playPart, plot, press, read, record, slider, status });
 })();

@@ -126,5 +126,5 @@
     show();
   });
 
-  window.spoken.price = { cost, count, logit };
+  window.spoken.price = { count };
 })();

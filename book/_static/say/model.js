@@ -48,6 +48,8 @@
   /* The parts that a model still needs. */
   const needed = (name) => [...(runtime ? [] : ["loader", "runtime"]), ...(sessions.has(name) ? [] : [name])];
 
+  const bytesNeeded = (name) => needed(name).reduce((sum, one) => sum + BUILT.parts[one].bytes, 0);
+
   /* Loads the runtime once, and a model once: "spotter", or "small". `show` hears the share that has come, and null while they start. */
   function load(name = "spotter", show = () => {}) {
     const mine = turn.then(() => sessions.get(name) ?? bring(name, show));
@@ -57,7 +59,7 @@
 
   async function bring(name, show) {
     if (typeof WebAssembly !== "object" || typeof DecompressionStream !== "function") throw new Told("This browser is too old to run the model. Take a newer one: Firefox, Chrome, Edge or Safari of 2023 or later.");
-    const all = needed(name).reduce((sum, one) => sum + BUILT.parts[one].bytes, 0);
+    const all = bytesNeeded(name);
     let come = 0;
     const moved = (characters) => show((come += characters) / all);
     show(0);
@@ -219,5 +221,5 @@
     return unit(scales.mean.map((usual, i) => (mean(embedding.map((step) => step[i])) - usual) / scales.spread[i]));
   }
 
-  Object.assign(window.spoken, { answer, ask, distance, dot, hear, heardIn, load, needed, oneWord, part, partOf, pool, second, unit, wordsIn });
+  Object.assign(window.spoken, { answer, ask, bytesNeeded, distance, dot, hear, heardIn, load, needed, oneWord, part, partOf, pool, second, unit, wordsIn });
 })();

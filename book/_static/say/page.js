@@ -1,9 +1,10 @@
 /* What the pages and figures that compute have in common: small pieces to draw with, and `desk`, which does one thing at a time. */
 (() => {
   "use strict";
-  const { BUILT, SILENT, Told, centred, levels, load, microphone, needed, resample } = window.spoken;
+  const { BUILT, SILENT, Told, centred, decode, levels, load, microphone, needed, part, resample } = window.spoken;
   const TURN = 0.15; // seconds between two looks at what has been said so far
   const LARGEST_FILE = 50e6; // bytes; decoded, it takes many times that
+  const DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
   const BROKEN = "Something went wrong in this page. Load it again; if that does not help, try another browser.";
 
   const MAGMA = // as in all figures of the course
@@ -47,6 +48,7 @@
     context.putImageData(image, 0, 0);
   }
 
+  const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)}\u00a0MB`;
   const percent = (value) => `${Math.round(100 * value)}\u00a0%`;
 
   /* What hears, asks and answers in `box`, one thing at a time. say(text, kind, place) tells the reader; shown(name, pressed)
@@ -194,7 +196,6 @@
 
   /* Plays a sample of the build while the caller goes on, and gives its sound; whoever blocks sound still gets that. */
   async function sample(name, facts) {
-    const { decode, part } = window.spoken;
     const bytes = await part(`sample-${name}`, facts);
     const player = new Audio(URL.createObjectURL(new Blob([bytes], { type: "audio/wav" })));
     player.onended = () => URL.revokeObjectURL(player.src);
@@ -202,5 +203,5 @@
     return decode(bytes);
   }
 
-  Object.assign(window.spoken, { LARGEST_FILE, chooser, desk, drawing, drops, element, heat, percent, sample });
+  Object.assign(window.spoken, { DIGITS, LARGEST_FILE, chooser, desk, drawing, drops, element, heat, megabytes, percent, sample });
 })();

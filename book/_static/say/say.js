@@ -2,10 +2,9 @@
 (() => {
   "use strict";
   if (!window.spoken?.desk) return; // a script of this book is missing
-  const { BUILT, LARGEST_FILE, Told, answer, chooser, decode, desk, drawing, drops, element, hear, heardIn, heat, needed, partOf, percent, playerOf, sample, second, tooSoft } =
+  const { BUILT, DIGITS, LARGEST_FILE, Told, answer, bytesNeeded, chooser, decode, desk, drawing, drops, element, hear, heardIn, heat, partOf, percent, playerOf, sample, second, tooSoft } =
     window.spoken;
   const LONGEST_FILE = 15; // seconds
-  const NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
   const CLICK = "There was only a short click. Say a digit, from zero to nine, then try again.";
   const NOT_A_DIGIT = "That was not a digit, as far as this model can tell. Say one from zero to nine, in English.";
   const minute = (seconds) =>
@@ -15,7 +14,7 @@
     `This file has ${Math.round(bytes / 1e6)} MB: too much for this page. Choose a recording of a few seconds.`;
 
   const seconds = (value) => `${value.toFixed(2)} s`;
-  const spell = (label) => NAMES[label] ?? label;
+  const spell = (label) => DIGITS[label] ?? label;
 
   /* A frequency's place on the mel scale of the model's recipe. */
   function mel(frequency) {
@@ -192,8 +191,7 @@
       return;
     }
 
-    const parts = needed("spotter").reduce((sum, one) => sum + BUILT.parts[one].bytes, 0);
-    find("size").textContent = `${Math.ceil(parts / 1e6)} MB`;
+    find("size").textContent = `${Math.ceil(bytesNeeded("spotter") / 1e6)} MB`;
     find("both").hidden = !BUILT.small;
     state("idle");
 
