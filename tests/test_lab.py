@@ -45,10 +45,7 @@ LAST = """() => [...document.querySelectorAll(".jp-CodeCell")]
 def home(tmp_path_factory) -> Path:
     """A folder with notebook 1, which has not been run and reads six voices that say each digit once: seconds, not minutes."""
     home = tmp_path_factory.mktemp("lab")
-    jobs = [
-        espeak.Job(one.name, one.accent, one.variant, str(home / "six" / one.name), synthetic.utterances(one, 1, 0))
-        for one in synthetic.SPEAKERS[:6]
-    ]
+    jobs = [one.job(home / "six" / one.name, synthetic.utterances(one, 1, 0)) for one in synthetic.SPEAKERS[:6]]
     assert len(list(espeak.speak_all(jobs, 2))) == 6
     notebook = nbformat.read(SOURCE, 4)
     for cell in notebook.cells:

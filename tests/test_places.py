@@ -236,8 +236,7 @@ from spokendigits.corpora import espeak, synthetic
 from spokendigits.files import data_folder
 voice = synthetic.SPEAKERS[0]
 one = synthetic.utterances(voice, 1, 0)
-job = espeak.Job(voice.name, voice.accent, voice.variant, str(data_folder() / "one" / voice.name), one)
-spoken = list(espeak.speak_all([job], 1))
+spoken = list(espeak.speak_all([voice.job(data_folder() / "one" / voice.name, one)], 1))
 recordings = corpora.load(str(data_folder() / "one"))
 print(len(recordings), spokendigits.__file__, recordings.root, lanes.stored("full")["prose"]["full_clips"])
 """

@@ -42,6 +42,14 @@ class Speaker(NamedTuple):
     range: int  # 0-99
     rate: int  # words a minute
 
+    def says(self, file: str, text: str, seed: int, **how) -> espeak.Utterance:
+        """One clip in this voice's usual way of speaking; `how` as in `espeak.Utterance`: peak, lead, tail, noise."""
+        return espeak.Utterance(file, text, seed, self.rate, self.pitch, self.range, **how)
+
+    def job(self, folder: Path | str, utterances: list[espeak.Utterance]) -> espeak.Job:
+        """These clips of this voice, to be spoken into `folder`."""
+        return espeak.Job(self.name, self.accent, self.variant, str(folder), utterances)
+
 
 # espeak-ng's English accents under short names. They are its imitations, not samples of how people there speak.
 ACCENTS = {
@@ -143,12 +151,7 @@ def fetch(
     check_replaceable(root)
     check_room(root, takes * MEGABYTES * 1e6)
     with disk_errors(root), atomic_folder(root) as folder:
-        jobs = [
-            espeak.Job(
-                voice.name, voice.accent, voice.variant, str(folder / voice.name), utterances(voice, takes, seed)
-            )
-            for voice in SPEAKERS
-        ]
+        jobs = [voice.job(folder / voice.name, utterances(voice, takes, seed)) for voice in SPEAKERS]
         spoken = espeak.speak_all(jobs, processes or cores())
         bar = tqdm(spoken, "synthetic speakers", len(jobs), unit="speaker", disable=not progress)
         digests = {job.speaker: digest for job, digest in bar}

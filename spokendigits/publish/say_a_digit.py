@@ -118,14 +118,12 @@ def _samples(folder: Path) -> list[dict]:
     """Makes the sample clips: a script of each, which carries a WAV file."""
     voices = {speaker.name: speaker for speaker in SPEAKERS}
     with tempfile.TemporaryDirectory(prefix="spokendigits-samples-") as fresh:
-        jobs = []
-        for number, (word, name) in enumerate(SPOKEN.items()):
-            voice = voices[name]
-            how = {"rate": voice.rate, "pitch": voice.pitch, "range": voice.range}
-            said = espeak.Utterance(f"{word}.wav", word, number, **how, peak=0.6, lead=LEAD, tail=TAIL, noise=FLOOR)
-            jobs.append(espeak.Job(name, voice.accent, voice.variant, fresh, [said]))
-        for _ in espeak.speak_all(jobs, cores()):
-            pass
+        how = {"peak": 0.6, "lead": LEAD, "tail": TAIL, "noise": FLOOR}
+        jobs = [
+            voices[name].job(fresh, [voices[name].says(f"{word}.wav", word, number, **how)])
+            for number, (word, name) in enumerate(SPOKEN.items())
+        ]
+        list(espeak.speak_all(jobs, cores()))
         soundfile.write(Path(fresh) / f"{NOISE}.wav", _rustle(), espeak.SAMPLE_RATE, subtype="PCM_16")
         clips = {word: Path(fresh) / f"{word}.wav" for word in (*SPOKEN, NOISE)}
         return [{"name": word} | _pack(f"sample-{word}", clip, folder) for word, clip in clips.items()]
@@ -146,8 +144,7 @@ def _words_to_teach(folder: Path) -> dict:
                     )
                 )
             jobs.append(espeak.Job(name, *voice, str(Path(fresh) / name), said))
-        for _ in espeak.speak_all(jobs, cores()):
-            pass
+        list(espeak.speak_all(jobs, cores()))
         heard = {
             word: [_word_in(Path(fresh) / TEACHER[0] / f"{word}-{take}.wav") for take in range(TAKES)]
             for word in TAUGHT

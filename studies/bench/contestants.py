@@ -68,13 +68,7 @@ def prepare(files: Path, sizes: Sizes) -> dict:
 
     with tempfile.TemporaryDirectory() as spoken:
         jobs = [
-            espeak.Job(
-                voice.name,
-                voice.accent,
-                voice.variant,
-                f"{spoken}/{voice.name}",
-                synthetic.utterances(voice, sizes.takes, 0),
-            )
+            voice.job(f"{spoken}/{voice.name}", synthetic.utterances(voice, sizes.takes, 0))
             for voice in synthetic.SPEAKERS[: sizes.speakers]
         ]
         for job, _ in espeak.speak_all(jobs, os.cpu_count() or 1):

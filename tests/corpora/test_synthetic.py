@@ -75,7 +75,7 @@ def test_same_bytes_from_a_program_without_a_file_that_has_spoken_before(spoken,
         from spokendigits.corpora import espeak, synthetic
         one = synthetic.SPEAKERS[30]
         root = Path(sys.argv[1])
-        espeak.speak(espeak.Job(one.name, one.accent, one.variant, str(root / "noise"), synthetic.utterances(one, 1, 9)))
+        espeak.speak(one.job(root / "noise", synthetic.utterances(one, 1, 9)))
         synthetic.SPEAKERS = tuple(synthetic.SPEAKERS[number] for number in (17, 0, 4))
         synthetic.fetch(root / "there", takes=1, processes=2, progress=False)
     """

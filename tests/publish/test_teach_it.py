@@ -43,8 +43,7 @@ def clips(tmp_path_factory) -> dict[tuple[str, str, str, int], Path]:
                     )
                     paths[language, voice, word, take] = folder / f"{language}-{voice}" / file
             jobs.append(espeak.Job(voice, language, voice, str(folder / f"{language}-{voice}"), said))
-    for _ in espeak.speak_all(jobs, 2):
-        pass
+    list(espeak.speak_all(jobs, 2))
     return paths
 
 

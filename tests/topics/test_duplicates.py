@@ -86,8 +86,7 @@ def test_a_copy_in_the_test_part_is_found_silence_is_none_and_nothing_held_out_n
 def test_takes_of_a_synthetic_voice_are_no_copies(tmp_path):
     """Of the voice whose takes are the most alike."""
     voice = synthetic.SPEAKERS[32]
-    job = espeak.Job(voice.name, voice.accent, voice.variant, str(tmp_path / "s33"), synthetic.utterances(voice, 8, 0))
-    list(espeak.speak_all([job], 1))
+    list(espeak.speak_all([voice.job(tmp_path / "s33", synthetic.utterances(voice, 8, 0))], 1))
     rows = [
         {"path": f"s33/{digit}_s33_{take}.wav", "digit": digit, "speaker": "s33", "take": take}
         for digit in range(10)

@@ -1,4 +1,4 @@
-"""What the figure "Break it" disturbs with, made by `topics.robustness`, and the words that it hides: `python -m spokendigits.publish.break_it`.
+"""What the figure "Break it" disturbs with, made by `topics.robustness`, and the words that it hides: `python -m studies.break_it`.
 
 A browser can compute noise and a pitch, but it knows neither rooms nor eight people at once. They are kept in
 book/moving, as making the rooms takes longer than building a page.
@@ -54,17 +54,15 @@ def speak(folder: Path) -> dict[str, np.ndarray]:
     said |= {
         name: tuple((WORDS[(number + turn) % 10], turn) for turn in range(2)) for number, name in enumerate(BABBLE)
     }
-    voices = {speaker.name: speaker for speaker in SPEAKERS}
-    jobs = []
-    for name, words in said.items():
-        voice = voices[name]
-        how = {"rate": voice.rate, "pitch": voice.pitch, "range": voice.range, "peak": 0.6, "noise": 0.0005}
-        spoken = [
-            espeak.Utterance(f"{name}-{seed}.wav", word, seed, lead=0.05, tail=0.05, **how) for word, seed in words
-        ]
-        jobs.append(espeak.Job(name, voice.accent, voice.variant, str(folder), spoken))
-    for _ in espeak.speak_all(jobs, cores()):
-        pass
+    how = {"peak": 0.6, "lead": 0.05, "tail": 0.05, "noise": 0.0005}
+    jobs = [
+        voice.job(
+            folder, [voice.says(f"{voice.name}-{seed}.wav", word, seed, **how) for word, seed in said[voice.name]]
+        )
+        for voice in SPEAKERS
+        if voice.name in said
+    ]
+    list(espeak.speak_all(jobs, cores()))
     clips = {
         word: read_audio(folder / f"{name}-{digit}.wav", RATE) for digit, (word, name) in enumerate(HIDDEN.items())
     }
