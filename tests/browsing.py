@@ -49,3 +49,28 @@ def barriers(page) -> set[tuple[str, str, str]]:
 def sideways(page) -> int:
     """By how many pixels a page is wider than its window."""
     return page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+
+
+def status(page, name: str) -> str:
+    """What a figure that moves says, its spaces all alike."""
+    return " ".join(page.inner_text(f".{name}-stage .moving-status").split())
+
+
+def press(page, name: str, text: str) -> None:
+    """Presses the button of a figure whose words begin so, and waits until that is done."""
+    page.click(f".{name}-stage button:visible >> text=/^{text}/")
+    page.wait_for_selector(f".{name}-stage:not([aria-busy=true])")
+
+
+def drag(page, name: str, number: int, value: float) -> float:
+    """Moves a figure's slider, and returns the milliseconds until all is drawn and laid out anew."""
+    return page.evaluate(
+        """([name, number, value]) => {
+            const slider = document.querySelectorAll(`.${name}-stage input[type=range]`)[number], began = performance.now();
+            slider.value = value;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+            document.body.offsetHeight;
+            return performance.now() - began;
+        }""",
+        [name, number, value],
+    )

@@ -102,3 +102,25 @@ def opened(chromium, html):
         context.close()
     assert [url for url in asked if not re.match(r"file:|data:|blob:|http://127\.0\.0\.1:", url)] == []
     assert errors == []
+
+
+@pytest.fixture(scope="session")
+def places(soups) -> dict[str, str]:
+    """Where each figure that moves stands: {name: page}."""
+    return {
+        figure["data-moving"]: page.removesuffix(".html")
+        for page, soup in soups.items()
+        for figure in soup.select(".moving")
+    }
+
+
+@pytest.fixture
+def moved(opened, places, drawing, runtime):
+    """Opens the page of a figure that moves, and waits until it is there: `moved("sample", NARROW, "dark")`."""
+
+    def open_figure(name: str, *how, **options):
+        page = opened(places[name], *how, **options)
+        page.wait_for_selector(f".moving[data-moving={name}][data-ready]", state="attached")
+        return page
+
+    return open_figure

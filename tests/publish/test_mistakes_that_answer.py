@@ -10,7 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 import soundfile
-from browsing import NARROW, PROGRAM, QUIET, REDRAW, WIDE, barriers, sideways
+from browsing import NARROW, PROGRAM, QUIET, REDRAW, WIDE, barriers, press, sideways, status
 from bs4 import BeautifulSoup
 from sklearn.neighbors import NearestNeighbors
 
@@ -56,13 +56,12 @@ def cells() -> list:
 
 
 @pytest.fixture
-def moved(opened, drawing):
-    """Opens the chapter: `moved("map", NARROW, "dark")`, once that figure is there."""
+def moved(moved):
+    """Keeps the sounds that the page makes from then on."""
 
-    def open_figure(name: str, *how, **options):
-        page = opened(PAGE, *how, **options)
+    def open_figure(*how, **options):
+        page = moved(*how, **options)
         page.evaluate(KEEP)
-        page.wait_for_selector(f".moving[data-moving={name}][data-ready]", state="attached")
         return page
 
     return open_figure
@@ -84,14 +83,6 @@ def asked(started, moved):
     yield open_map
     for browser in browsers:
         browser.close()
-
-
-def press(page, name: str, text: str) -> None:
-    page.click(f".{name}-stage .moving-press:visible >> text=/^{text}/")
-
-
-def status(page, name: str) -> str:
-    return " ".join(page.inner_text(f".{name}-stage .moving-status").split())
 
 
 def percent(share: float) -> str:
@@ -407,8 +398,7 @@ def said(tmp_path_factory) -> Path:
     word = espeak.Utterance(
         "four.wav", "four", 0, rate=150, pitch=50, range=50, peak=0.6, lead=1.2, tail=1.5, noise=0.0003
     )
-    for _ in espeak.speak_all([espeak.Job("own", "en-us", "m3", str(folder), [word])], 1):
-        pass
+    list(espeak.speak_all([espeak.Job("own", "en-us", "m3", str(folder), [word])], 1))
     return folder / "four.wav"
 
 

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from browsing import NARROW, REDRAW, WIDE, barriers, sideways
+from browsing import NARROW, REDRAW, WIDE, barriers, drag, press, sideways, status
 
 from spokendigits import lanes
 from spokendigits.intervals import speaker_interval, wilson
@@ -19,50 +19,6 @@ pytestmark = pytest.mark.slow
 
 SAMPLE, PRICE = "notebooks/04_evaluation", "notebooks/07_small_and_fast"
 EXACT = 1e-8
-
-
-@pytest.fixture(scope="module")
-def places(soups, drawing) -> dict[str, str]:
-    """Where each figure stands: {name: page}."""
-    return {
-        figure["data-moving"]: page.removesuffix(".html")
-        for page, soup in soups.items()
-        for figure in soup.select(".moving")
-    }
-
-
-@pytest.fixture
-def moved(opened, places):
-    """Opens the page of a figure, and waits until it is there: `moved("sample", NARROW, "dark")`."""
-
-    def open_figure(name: str, *how, **options):
-        page = opened(places[name], *how, **options)
-        page.wait_for_selector(f".moving[data-moving={name}][data-ready]", state="attached")
-        return page
-
-    return open_figure
-
-
-def status(page, name: str) -> str:
-    return " ".join(page.inner_text(f".{name}-stage .moving-status").split())
-
-
-def drag(page, name: str, number: int, value: float) -> float:
-    """Moves a slider, and returns the milliseconds until all is drawn anew."""
-    return page.evaluate(
-        """([name, number, value]) => {
-            const slider = document.querySelectorAll(`.${name}-stage input[type=range]`)[number];
-            const began = performance.now();
-            slider.value = value;
-            slider.dispatchEvent(new Event("input", { bubbles: true }));
-            return performance.now() - began;
-        }""",
-        [name, number, value],
-    )
-
-
-def press(page, name: str, text: str) -> None:
-    page.click(f".{name}-stage .moving-press >> text='{text}'")
 
 
 # ---- What holds for all ----

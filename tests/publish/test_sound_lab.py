@@ -1,5 +1,6 @@
 """The sound lab of chapter 2 in a real browser: it computes as the package and librosa do, and its pictures, cursor and sound follow."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from browsing import NARROW, PROGRAM, QUIET, REDRAW, WIDE
+from browsing import NARROW, PROGRAM, QUIET, REDRAW, WIDE, drag, press, status
 from scipy.signal import find_peaks, firwin
 
 from spokendigits.clips import fit
@@ -31,20 +32,14 @@ SETTINGS = [
     {"window": 512, "hop": 256, "n_mels": 40, "f_max": 16_000.0, "mel_scale": "htk"},
 ]
 VOWELS = ("see", "bed", "far", "saw", "too")
+PLACE = r"([\d.]+) s, ([\d,]+) Hz"  # what the status begins with
 SLIDERS = {name: number for number, name in enumerate(("pitch", "window", "hop", "mels", "highest", "low pass"))}
-STATUS = ".lab-stage .moving-status"
 
 
 @pytest.fixture
-def lab(drawing, opened):
+def lab(moved):
     """Opens chapter 2 and waits until the lab is there: `lab(NARROW, "dark")`."""
-
-    def open_lab(*how, **options):
-        page = opened("notebooks/02_features", *how, **options)
-        page.wait_for_selector(".moving[data-moving=lab][data-ready]", state="attached")
-        return page
-
-    return open_lab
+    return functools.partial(moved, "lab")
 
 
 @pytest.fixture(scope="module")
@@ -82,30 +77,8 @@ def compute(page, audio: np.ndarray, work: str, given=None):
     return page.evaluate(script, [audio.tolist(), given])
 
 
-def status(page) -> str:
-    return " ".join(page.inner_text(STATUS).split())
-
-
-def drag(page, name: str, value: float) -> float:
-    """Moves a slider, and returns the milliseconds until all is drawn and laid out anew."""
-    return page.evaluate(
-        """([number, value]) => {
-            const slider = document.querySelectorAll(".lab-stage input[type=range]")[number], began = performance.now();
-            slider.value = value;
-            slider.dispatchEvent(new Event("input", { bubbles: true }));
-            document.body.offsetHeight;
-            return performance.now() - began;
-        }""",
-        [SLIDERS[name], value],
-    )
-
-
 def choose(page, text: str) -> None:
     page.locator(".lab-stage .moving-choice label", has_text=re.compile(f"^{text}$")).locator("input").check()
-
-
-def press(page, text: str) -> None:
-    page.click(f".lab-stage .moving-press >> text='{text}'")
 
 
 def pixels(page, name: str) -> np.ndarray:
@@ -197,7 +170,7 @@ def test_the_pictures_are_those_of_the_sound_and_its_settings(lab, clips):
     choose(page, "five")
     for window, hop, mels, highest in ((11, 9, 64, 11_025), (8, 7, 40, 4000), (12, 10, 128, 16_000)):
         for name, value in (("window", window), ("hop", hop), ("mels", mels), ("highest", highest)):
-            drag(page, name, value)
+            drag(page, "lab", SLIDERS[name], value)
         ours = picture(clips["five"], window=2**window, hop=2**hop, n_mels=mels, f_max=float(highest))
         shown = pixels(page, "picture")
         assert shown.shape[:2] == ours.shape
@@ -215,12 +188,12 @@ def test_the_pictures_are_those_of_the_sound_and_its_settings(lab, clips):
                 return (document.querySelector(".lab-tones .lab-up").getBoundingClientRect().x - left) / width;
             }"""
         )
-        seconds = float(status(page).split()[0])
+        seconds = float(status(page, "lab").split()[0])
         assert across * tones.shape[1] == pytest.approx(seconds * RATE / 2**hop + 0.5, abs=0.01 * RATE / 2**hop)
         # Above the Nyquist frequency there is nothing, in either picture.
         assert (tones[-1].max() < 5) == (highest > RATE / 2)
         empty = int((ours.max(axis=1) == ours.min()).sum())
-        assert (f"{empty} of {mels} mel bins are empty" in status(page)) == (empty > 0)
+        assert (f"{empty} of {mels} mel bins are empty" in status(page, "lab")) == (empty > 0)
 
 
 def test_the_cursor_names_what_python_finds_there(lab, clips):
@@ -228,10 +201,12 @@ def test_the_cursor_names_what_python_finds_there(lab, clips):
     for name, audio in clips.items():
         choose(page, name)
         page.wait_for_timeout(200)
-        seconds, hertz = re.match(r"([\d.]+) s, ([\d,]+) Hz", status(page)).groups()
+        seconds, hertz = re.match(PLACE, status(page, "lab")).groups()
         pitch, one, two = (
             float(value.replace(",", ""))
-            for value in re.search(r"Pitch ([\d,]+) Hz, formants ([\d,]+) Hz and ([\d,]+) Hz", status(page)).groups()
+            for value in re.search(
+                r"Pitch ([\d,]+) Hz, formants ([\d,]+) Hz and ([\d,]+) Hz", status(page, "lab")
+            ).groups()
         )
         energy = np.convolve(audio**2, np.ones(512), mode="same")
         near = around(energy, float(seconds), 442)  # it names hundredths of a second
@@ -241,7 +216,7 @@ def test_the_cursor_names_what_python_finds_there(lab, clips):
         assert (one, two) == pytest.approx(tuple(tones[find_peaks(curve)[0]][:2]), abs=30)
         ours = librosa.yin(audio, fmin=60, fmax=500, sr=RATE, frame_length=1024, hop_length=64)
         assert pitch == pytest.approx(ours[round(float(seconds) * RATE / 64)], abs=3)
-        mel, row = re.search(r"mel ([\d.]+), bin (\d+) of 64", status(page)).groups()
+        mel, row = re.search(r"mel ([\d.]+), bin (\d+) of 64", status(page, "lab")).groups()
         assert float(mel) == pytest.approx(librosa.hz_to_mel(float(hertz.replace(",", ""))), abs=0.1)
         # The bin is one that takes in this tone.
         weights = LogMel(recipe()).filters[:, int(row) - 1].numpy()
@@ -253,7 +228,9 @@ def test_the_cursor_follows_mouse_finger_and_arrow_keys(lab):
     inner = page.locator(".lab-tones .lab-inner")
     inner.scroll_into_view_if_needed()
     page.wait_for_timeout(300)
-    place = lambda: [float(one.replace(",", "")) for one in re.match(r"([\d.]+) s, ([\d,]+) Hz", status(page)).groups()]  # noqa: E731
+
+    def place() -> list[float]:
+        return [float(one.replace(",", "")) for one in re.match(PLACE, status(page, "lab")).groups()]
 
     def at(across: float, up: float) -> tuple[float, float]:
         box = inner.bounding_box()
@@ -292,11 +269,11 @@ def test_silence_and_noise_have_no_pitch_and_a_low_pass_takes_the_formants(lab):
     width = inner.bounding_box()["width"]
     for share, said in ((0.13, "No pitch: noise."), (0.95, "No pitch: silence."), (0.4, "Pitch 9")):
         inner.click(position={"x": share * width, "y": 20})
-        assert said in status(page)
-    assert ", formants" in status(page)
-    drag(page, "low pass", 8)
+        assert said in status(page, "lab")
+    assert ", formants" in status(page, "lab")
+    drag(page, "lab", SLIDERS["low pass"], 8)
     assert page.inner_text(".lab-stage output >> nth=5") == "1,000 Hz"
-    assert "formants are cut off." in status(page) and "Pitch 9" in status(page)
+    assert "formants are cut off." in status(page, "lab") and "Pitch 9" in status(page, "lab")
 
 
 def test_it_plays_what_it_shows(lab, clips):
@@ -309,14 +286,14 @@ def test_it_plays_what_it_shows(lab, clips):
         }"""
     )
     heard = "async () => [...new Int16Array((await window.sounds.at(-1).arrayBuffer()).slice(44))]"
-    drag(page, "low pass", 8)
+    drag(page, "lab", SLIDERS["low pass"], 8)
     change = "document.querySelectorAll('.lab-stage input[type=range]')[5].dispatchEvent(new Event('change'))"
     page.evaluate(change)
     assert page.evaluate("window.sounds.length") == 0, "nothing sounds before the reader asks for it"
-    press(page, "Play")
+    press(page, "lab", "Play")
     ours = np.convolve(clips["seven"], firwin(401, 1000, window="blackman", fs=RATE), mode="same")
     assert np.abs(np.array(page.evaluate(heard)) - 32767 * ours).max() < 1.1
-    drag(page, "low pass", 21)
+    drag(page, "lab", SLIDERS["low pass"], 21)
     page.evaluate(change)
     assert page.evaluate("window.sounds.length") == 2, "afterwards each change is heard at once"
     assert np.abs(np.array(page.evaluate(heard)) - 32767 * clips["seven"]).max() < 1.1
@@ -324,23 +301,23 @@ def test_it_plays_what_it_shows(lab, clips):
 
 def test_the_vowel_has_controls_of_its_own_and_all_starts_again(lab):
     page = lab()
-    first, shown = status(page), pixels(page, "picture")
+    first, shown = status(page, "lab"), pixels(page, "picture")
     assert not page.is_visible(".lab-singing")
     choose(page, "a vowel")
     assert page.is_visible(".lab-singing")
-    assert "Pitch 100 Hz" in status(page)
-    drag(page, "pitch", 250)
-    assert "Pitch 250 Hz" in status(page)
+    assert "Pitch 100 Hz" in status(page, "lab")
+    drag(page, "lab", SLIDERS["pitch"], 250)
+    assert "Pitch 250 Hz" in status(page, "lab")
     choose(page, "see")
-    one, two = re.search(r"formants ([\d,]+) Hz and ([\d,]+) Hz", status(page)).groups()
+    one, two = re.search(r"formants ([\d,]+) Hz and ([\d,]+) Hz", status(page, "lab")).groups()
     assert int(one) < 350 and int(two.replace(",", "")) > 2000
     for name, value in (("window", 7), ("hop", 6), ("mels", 20), ("highest", 3000), ("low pass", 5)):
-        drag(page, name, value)
+        drag(page, "lab", SLIDERS[name], value)
     choose(page, "HTK")
-    press(page, "Start again")
+    press(page, "lab", "Start again")
     page.wait_for_timeout(300)
     assert not page.is_visible(".lab-singing")
-    assert status(page) == first and np.array_equal(pixels(page, "picture"), shown)
+    assert status(page, "lab") == first and np.array_equal(pixels(page, "picture"), shown)
 
 
 def test_a_word_of_ones_own(lab, started, tmp_path):
@@ -352,14 +329,14 @@ def test_a_word_of_ones_own(lab, started, tmp_path):
     browser = started.chromium.launch(executable_path=PROGRAM, args=flags)
     page = lab(browser=browser)
     assert not page.is_visible(".lab-stage label:has-text('my word')")
-    press(page, "Record my word")
+    press(page, "lab", "Record my word")
     page.wait_for_selector(".lab-stage label:has-text('my word')")
     assert page.is_checked(".lab-stage label:has-text('my word') input")
-    assert 120 < int(re.search(r"Pitch (\d+) Hz", status(page))[1]) < 135
+    assert 120 < int(re.search(r"Pitch (\d+) Hz", status(page, "lab"))[1]) < 135
     assert pixels(page, "tones")[-20:, 5:25].mean() < pixels(page, "tones")[:20, 5:25].mean(), "a word, not hiss"
     choose(page, "seven")
     choose(page, "my word")
-    assert "Pitch 1" in status(page)
+    assert "Pitch 1" in status(page, "lab")
     browser.close()
 
 
@@ -372,12 +349,14 @@ def test_it_is_drawn_anew_at_once(lab):
         ("window", (9, 10, 11)), ("hop", (8, 7, 9)), ("mels", (32, 128, 64)), ("highest", (4000, 16_000, 11_025)),
         ("low pass", (4, 10, 16)),
     ):  # fmt: skip
-        assert min(drag(page, name, value) for value in values * 4) < REDRAW, name
-    drag(page, "window", 12)
-    assert min(drag(page, "hop", 6) for _ in range(12)) < REDRAW, "345 of the longest windows: the most there is"
+        assert min(drag(page, "lab", SLIDERS[name], value) for value in values * 4) < REDRAW, name
+    drag(page, "lab", SLIDERS["window"], 12)
+    assert min(drag(page, "lab", SLIDERS["hop"], 6) for _ in range(12)) < REDRAW, (
+        "345 of the longest windows: the most there is"
+    )
     choose(page, "a vowel")
-    drag(page, "hop", 9)
-    assert min(drag(page, "pitch", value) for value in (100, 200, 300, 110) * 4) < REDRAW
+    drag(page, "lab", SLIDERS["hop"], 9)
+    assert min(drag(page, "lab", SLIDERS["pitch"], value) for value in (100, 200, 300, 110) * 4) < REDRAW
 
 
 def test_the_keyboard_alone_does_it_all_and_the_tasks_unfold(lab):
@@ -385,7 +364,7 @@ def test_the_keyboard_alone_does_it_all_and_the_tasks_unfold(lab):
     page.focus(".lab-stage input[value=seven]")
     page.keyboard.press("ArrowRight")
     page.wait_for_timeout(300)
-    assert page.is_checked(".lab-stage input[value=five]") and "Pitch 13" in status(page)
+    assert page.is_checked(".lab-stage input[value=five]") and "Pitch 13" in status(page, "lab")
     reached = []
     for _ in range(20):
         page.keyboard.press("Tab")
