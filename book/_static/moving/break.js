@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   if (!window.spoken?.disturber) return; // a script of this book is missing
-  const { BUILT, DIGITS: WORDS, bytesNeeded, choice, clipOf, disturber, element, explain, hear, load, mean, megabytes, needed, noiseSlider, oneWord, percent, pictureIn, play, plot, press, quieter, read, record, signed, slider, status } =
+  const { BUILT, DIGITS: WORDS, bytesNeeded, choice, clipOf, disturber, element, explain, hear, load, mean, megabytes, needed, noiseOf, noiseSlider, oneWord, percent, pictureIn, play, plot, press, quieter, read, record, signed, slider, status } =
     window.spoken;
   const CLIPS = [["seven-s01.flac", 7], ["five-s12.flac", 5], ["nine-s12.flac", 9]];
   const VOICE = "voice";
@@ -26,21 +26,25 @@
     const spokenBy = async (name, digit) => clips.get(name) ?? clips.set(name, { ...(await clipOf(await read(name))), digit }).get(name);
     let clip = await spokenBy(...CLIPS[0]);
     const words = element("div", "break-words");
-    stage.append(words);
+    const lead = "Disturb a word, play it, and ask the model what it hears. Begin with the noise: at which strength does the model give up, and when do you? Decibels say how far the voice lies above it.";
+    stage.append(element("p", "", lead), words);
     const options = CLIPS.map(([name, digit]) => [name, WORDS[digit]]);
     const word = choice(words, {
       label: "The word",
       options: [...options, [VOICE, "your voice"]],
       value: CLIPS[0][0],
       on: async (name) => {
-        clip = await spokenBy(name, CLIPS.find(([one]) => one === name)?.[1]);
+        const chosen = await spokenBy(name, CLIPS.find(([one]) => one === name)?.[1]);
+        if (name !== word.value) return; // another was chosen meanwhile
+        clip = chosen;
+        line.textContent = "";
         change();
       },
     });
     const own = word.box.lastElementChild; // until there is one, nobody can choose it
     own.hidden = true;
     press(words, "Say it yourself", async () => {
-      clip = { ...(await clipOf(await record((text) => (line.textContent = text)))), digit: null };
+      clip = { ...(await clipOf(await record(line))), digit: null };
       clips.set(VOICE, clip);
       own.hidden = false;
       word.value = VOICE;
@@ -50,12 +54,12 @@
 
     const controls = element("div", "moving-controls");
     stage.append(controls);
-    const noise = noiseSlider(controls, { label: "Noise", on: change });
+    const noise = noiseSlider(controls, { label: "Noise", show: (decibels) => (decibels === Infinity ? "none" : `${noiseOf(decibels)}, ${signed(decibels)}`), on: change });
     const kind = choice(controls, { label: "Kind", options: [["white", "white"], ["babble", "eight voices"]], value: "white", on: change });
-    const echoed = slider(controls, { label: "Echo, until faded by 60 dB", min: 0, max: ECHOES.length - 1, value: 0, show: (i) => (i ? `${ECHOES[i]} s` : "none"), on: change });
+    const echoed = slider(controls, { label: "Echo, until it is gone", min: 0, max: ECHOES.length - 1, value: 0, show: (i) => (i ? `${ECHOES[i]} s` : "none"), on: change });
     const phone = choice(controls, { label: "Telephone", options: [["", "off"], ["telephone", "300 to 3,400 Hz"]], value: "", on: change });
     const pitch = slider(controls, {
-      label: "Pitch, the tempo stays",
+      label: "Pitch",
       min: -12,
       max: 12,
       value: 0,
@@ -139,7 +143,7 @@
     };
 
     function tell(chances, { digit }) {
-      const most = best(chances), names = [...WORDS.keys(), "none"].map(String);
+      const most = best(chances), names = [...WORDS.keys(), "\u2013"].map(String);
       const answer = most === 10 ? "no digit" : WORDS[most], unsure = chances[most] < BUILT.decoding.sure;
       line.textContent = `The model ${unsure ? "is not sure: perhaps" : "hears"} ${answer}, ${percent(chances[most])}.`;
       const colour = (i) => (digit === null || i === 10 ? "var(--pst-color-text-muted)" : i === digit ? "var(--pst-color-primary)" : "var(--pst-color-secondary)");
@@ -148,11 +152,11 @@
         () => ({
           height: 200,
           marginTop: 24,
-          x: { domain: names, label: "what the model hears", padding: 0.2 },
+          x: { domain: names, label: "what the model hears; \u2013 is no digit", padding: 0.2 },
           y: { domain: [0, 100], label: "chance, per cent", ticks: [0, 50, 100], grid: true },
           marks: [window.Plot.barY(chances, { x: (_, i) => names[i], y: (one) => 100 * one, fill: (_, i) => colour(i) }), window.Plot.ruleY([0])],
         }),
-        `Chances: ${chances.map((one, i) => `${names[i]} ${percent(one)}`).join(", ")}.`,
+        `Chances: ${chances.map((one, i) => `${i < 10 ? i : "no digit"} ${percent(one)}`).join(", ")}.`,
       );
     }
 
@@ -161,7 +165,7 @@
     const test = element("div", "break-test");
     stage.append(test);
     test.append(element("p", "break-title", "Who gives up first?"));
-    const rule = `A digit hides in noise, disturbed as set above. The noise falls by ${LESS} dB at a time until you name it. The model hears the same sounds, and its answer counts from a chance of a half on. It has learned from voices like these.`;
+    const rule = `A digit hides in noise, disturbed as set above. The noise falls by ${LESS} dB at a time until you name it. The model hears the same sounds, and its answer counts once it is at least half sure. It has learned from voices of this kind.`;
     test.append(element("p", "", rule));
     const asked = element("div", "break-asked"), keys = element("div", "break-keys"), begins = element("div", "moving-presses");
     asked.hidden = true;
@@ -192,7 +196,8 @@
       rounds.push(round);
       asked.hidden = false;
       begins.hidden = true;
-      result.textContent = "";
+      shown.style.visibility = "hidden"; // it shows another word
+      line.textContent = result.textContent = "";
       await sound();
     }
 
@@ -212,6 +217,7 @@
       round.you = right ? round.decibels : null;
       asked.hidden = true;
       begins.hidden = false;
+      shown.style.visibility = "";
       next.textContent = "Another word";
       await finish();
     }
@@ -233,7 +239,7 @@
     }
 
     function verdict() {
-      const last = rounds.at(-1), down = (decibels) => (decibels === null ? "at no noise of these" : `down to ${signed(decibels)}`);
+      const last = rounds.at(-1), down = (decibels) => (decibels === null ? "at none of these strengths" : `down to ${signed(decibels)}`);
       const said = [`It was ${WORDS[last.digit]}. You followed ${down(last.you)}${last.model === undefined ? "" : `, the model ${down(last.model)}`}.`];
       const both = rounds.filter(({ you, model }) => you != null && model != null);
       if (both.length > 1) said.push(`Over ${both.length} words, on average: you ${down(Math.round(mean(both.map((one) => one.you))))}, the model ${down(Math.round(mean(both.map((one) => one.model))))}.`);

@@ -225,17 +225,16 @@
 
   const signed = (decibels) => (decibels === Infinity ? "none" : `${decibels < 0 ? "\u2212" : ""}${Math.abs(decibels)}\u00a0dB`);
 
-  /* A slider for noise: 0 is none, 1 is 30 dB, and each step 2 dB more. `on` hears the decibels. */
-  const LEAST = 30, STEP = 2, STEPS = 26;
+  /* A slider for noise: 0 is none, at 1 the voice lies 30 dB above it, and each step is 3 dB more of it. `on` hears these decibels. */
+  const LEAST = 30, STEP = 3, STEPS = 17;
   const decibelsOf = (steps) => (steps ? LEAST - STEP * (steps - 1) : Infinity);
   function noiseOf(decibels) {
-    const times = 10 ** (Math.abs(decibels) / 10), number = Number(times.toPrecision(decibels < 0 && times < 10 ? 2 : 1));
     if (decibels === Infinity) return "none";
-    return `${signed(decibels)}, ${decibels > 0 ? `1/${number} of` : decibels < 0 ? `${number} times` : "as strong as"} the voice`;
+    return decibels ? `${Number((10 ** (-decibels / 10)).toPrecision(2))} times the voice` : "as strong as the voice";
   }
-  function noiseSlider(place, { label, decibels = Infinity, on }) {
+  function noiseSlider(place, { label, decibels = Infinity, show = noiseOf, on }) {
     const value = decibels === Infinity ? 0 : (LEAST - decibels) / STEP + 1;
-    const control = window.spoken.slider(place, { label, min: 0, max: STEPS, value, show: (steps) => noiseOf(decibelsOf(steps)), on: (steps) => on(decibelsOf(steps)) });
+    const control = window.spoken.slider(place, { label, min: 0, max: STEPS, value, show: (steps) => show(decibelsOf(steps)), on: (steps) => on(decibelsOf(steps)) });
     return { input: control.input, reset: control.reset, get decibels() { return decibelsOf(control.value); } };
   }
 
@@ -267,5 +266,5 @@
     };
   }
 
-  Object.assign(window.spoken, { addNoise, clipOf, disturber, echo, higher, noiseSlider, pictureIn, pictureOf, quieter, signed, telephone, white });
+  Object.assign(window.spoken, { addNoise, clipOf, disturber, echo, higher, noiseOf, noiseSlider, pictureIn, pictureOf, quieter, signed, telephone, white });
 })();

@@ -2,9 +2,9 @@
 (() => {
   "use strict";
   if (!window.spoken?.disturber) return; // a script of this book is missing
-  const { BUILT, clipOf, disturber, element, noiseSlider, pictureIn, play, press, quieter, read, signed, status } = window.spoken;
+  const { BUILT, clipOf, disturber, element, noiseOf, noiseSlider, pictureIn, play, press, quieter, read, status } = window.spoken;
   const FILE = "seven-s01.flac", DIGIT = 7, WORD = "seven";
-  const FIRST = -14; // dB: nobody names it here
+  const FIRST = -15; // dB: nobody names it here
 
   window.spoken.figure("front", async (stage) => {
     const rate = BUILT.spotter.recipe.sample_rate, clip = await clipOf(await read(FILE)), disturbed = disturber();
@@ -21,18 +21,20 @@
 
     async function change() {
       heard = await disturbed(clip, { decibels: noise.decibels });
-      paint(heard, `Log-mel picture of ${found ? WORD : "a word"} with noise at ${signed(noise.decibels)}.`);
+      paint(heard, `Log-mel picture of ${found ? WORD : "a word"}, ${told()}.`);
     }
 
+    const told = () => (noise.decibels === Infinity ? "without noise" : `with noise ${noiseOf(noise.decibels)}`);
+
     function answered(digit) {
+      if (found) return;
       if (digit !== DIGIT) {
-        line.textContent = `${digit} it is not. Take away more noise, and play it again.`;
+        line.textContent = `${digit} it is not. ${noise.decibels === Infinity ? "Play" : "Take away more noise, and play"} it again.`;
         return;
       }
       found = true;
       buttons.forEach((button, one) => button.classList.toggle("right", one === DIGIT));
-      const how = noise.decibels === Infinity ? "without noise" : `with noise at ${signed(noise.decibels)}`;
-      line.replaceChildren(`Yes, ${WORD}, ${how}. Could a model do that? `, Object.assign(element("a", "", "Say a digit to one"), { href: "say_a_digit.html" }), ".");
+      line.replaceChildren(`Yes, ${WORD}, ${told()}. Could a model do that? `, Object.assign(element("a", "", "Say a digit to one"), { href: "say_a_digit.html" }), ".");
     }
 
     await change();

@@ -13,6 +13,7 @@
   const ROWS = 180; // of the spectrogram, about one a pixel
   const PIECE = 1024, VOICED = 0.5, FAINT = 1e-6; // samples that pitch is read from; above these, what is heard has none
   const ENOUGH = 3000; // hertz: of what ends below, the curve of the mouth would only show where it ends
+  const BELOW = 0.93; // of an axis: a number further up would stand on the axis's name
   const OFF = 21; // where the low pass lets everything through
   const cutAt = (place) => Math.round(25 * 2 ** (place / 4)) * 10; // hertz: four steps double it
   const hertz = (value) => `${Math.round(value).toLocaleString("en")} Hz`;
@@ -20,11 +21,11 @@
 
   const TASKS = [
     [
-      "Choose “five” and play it, then “nine”. Pull the low pass down step by step. Where can you no longer tell them apart?",
+      "Choose “five” and play it, then “nine”. Then lower “cut tones above” step by step. Where can you no longer tell them apart?",
       "There is no one right number. The <em>f</em> is faint and far above the vowel, so it goes first, and “five” becomes “ive”. The vowel is the same in both words, so only their ends tell them apart: “nine” hums there at 130 hertz, and “five” fades. Under some 400 hertz both are a murmur of one pitch. The eye goes on longer than the ear: in the picture, the hum of “nine” still fills the whole word.",
     ],
     [
-      "Take “seven”, the shortest hop, and 2,000 hertz as the highest frequency. At which window do the harmonics of the pitch become visible, and what is lost?",
+      "Take “seven”, the shortest hop, and 2,000 hertz as the highest tone. At which window do the harmonics of the pitch become visible, and what is lost?",
       "From 1,024 samples on: a tone then spreads over 86 hertz, and the harmonics lie 98 apart. At 2,048 each stands alone. What is lost is time: such a window sees 93 milliseconds at once, and every beginning is smeared over them. Now go down to 128. The harmonics melt into formants, and upright stripes appear: each is one opening of the vocal folds.",
     ],
     [
@@ -97,8 +98,9 @@
     const cursor = { seconds: 0, hertz: 500 };
 
     const sources = element("div", "lab-sources"), presses = element("div", "moving-presses"), controls = element("div", "moving-controls lab-controls");
-    const lead = "The sound lab: change a setting, and see and hear what it does. Point into a picture, or press the arrow keys in it, to read one moment.";
-    stage.append(element("p", "", lead), sources, presses, controls);
+    const lead = "Change a setting, and see and hear what it does. Point into a picture, or press the arrow keys in it, to read one moment. Begin with one of these questions; each opens its answer.";
+    const tasks = element("div", "lab-tasks");
+    stage.append(element("p", "", lead), tasks, sources, presses, controls);
     const sound = choice(sources, {
       label: "sound:",
       options: [...Object.keys(CLIPS).map((name) => [name, name]), ["vowel", "a vowel"], ["own", "my word"]],
@@ -116,7 +118,7 @@
       play(heard, RATE);
     });
     press(presses, "Record my word", async () => {
-      const { audio, rate } = await record((text) => (said.textContent = text));
+      const { audio, rate } = await record(said);
       own = fit(resample(audio, rate, RATE), RATE);
       ownLabel.hidden = false;
       sound.value = "own";
@@ -129,9 +131,9 @@
     const windows = slider(controls, { label: "window", min: 7, max: 12, value: 11, show: length, on: see });
     const hop = slider(controls, { label: "hop", min: 6, max: 10, value: 9, show: length, on: see });
     const mels = slider(controls, { label: "mel bins", min: 8, max: 128, step: 4, value: 64, on: see });
-    const highest = slider(controls, { label: "highest", min: 1000, max: 16000, step: 25, value: NYQUIST, show: hertz, on: see });
-    const cut = slider(controls, { label: "low pass", min: 0, max: OFF, value: OFF, show: (at) => (at === OFF ? "off" : hertz(cutAt(at))), on: hear });
-    const scale = choice(controls, { label: "scale:", options: [["slaney", "Slaney"], ["htk", "HTK"]], value: "slaney", on: see });
+    const highest = slider(controls, { label: "highest tone", min: 1000, max: 16000, step: 25, value: NYQUIST, show: hertz, on: see });
+    const cut = slider(controls, { label: "cut tones above", min: 0, max: OFF, value: OFF, show: (at) => (at === OFF ? "none" : hertz(cutAt(at))), on: hear });
+    const scale = choice(controls, { label: "mel scale:", options: [["slaney", "Slaney"], ["htk", "HTK"]], value: "slaney", on: see });
     for (const one of [cut, height]) one.input.addEventListener("change", again);
 
     const panes = element("div", "lab-panes");
@@ -142,10 +144,11 @@
     wave.canvas.remove();
     const span = element("div", "lab-span");
     wave.inner.append(span);
-    const spectrum = element("div", "lab-spectrum"), tasks = element("div", "lab-tasks");
+    const spectrum = element("div", "lab-spectrum");
     stage.append(panes);
     const said = status(stage);
-    stage.append(spectrum, tasks);
+    const key = "Orange in the waveform is the window around the cursor. In the spectrum the blue teeth are harmonics; the orange curve is what the mouth lets pass, up to 4,500 hertz, and its dots are formants.";
+    stage.append(spectrum, element("p", "", key));
     for (const [asked, answer] of TASKS) {
       const task = element("details"), text = element("p");
       task.append(element("summary", "", asked), text);
@@ -232,9 +235,9 @@
       const now = [highest.value, mels.value, scale.value].join();
       if (now === axes) return;
       axes = now;
-      const ends = { x: { domain: [0, 1] }, y: { domain: [0, highest.value / 1000], label: "spectrogram, kHz", ticks: 5 } };
+      const ends = { x: { domain: [0, 1] }, y: { domain: [0, highest.value / 1000], label: "spectrogram, kHz", ticks: window.d3.ticks(0, highest.value / 1000, 5).filter((one) => one < (BELOW * highest.value) / 1000) } };
       plot(tones.chart, (width) => ({ ...tones.frame, width, x: { ...ends.x, axis: null }, y: ends.y, marks: [] }), `Spectrogram up to ${hertz(highest.value)}: time to the right, frequency upwards, bright is loud.`);
-      const marked = [100, 500, 1000, 2000, 4000, 8000, 16000].filter((tone) => tone <= highest.value && row(tone) >= 0);
+      const marked = [100, 500, 1000, 2000, 4000, 8000, 16000].filter((tone) => row(tone) >= 0 && row(tone) < BELOW * mels.value);
       plot(
         picture.chart,
         (width) => ({
@@ -287,7 +290,7 @@
           width,
           height: 190,
           marginLeft: LEFT,
-          marginRight: RIGHT,
+          marginRight: 24, // half of the last number
           x: { domain: [0, highest.value], label: "hertz" },
           y: { domain: [-RANGE, 8], label: "spectrum at the cursor, dB" },
           clip: true,

@@ -282,7 +282,7 @@
 
     /* Records a word, and puts it between those that the model that answers finds most alike. */
     async function drop() {
-      const { audio, rate } = await record((text) => (line.textContent = text));
+      const { audio, rate } = await record(line);
       line.textContent = "Asking the model.";
       await load("spotter", (part) => (line.textContent = part === null ? "Starting the model." : `Loading the model: ${percent(part)}.`));
       const { embedding, logarithms } = await hear(audio);

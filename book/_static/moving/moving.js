@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   if (!window.spoken?.desk) return; // a script of this book is missing
-  const { BUILT, Told, centred, decode, element, findWords, microphone, part, playerOf, resample, tooSoft } = window.spoken;
+  const { BUILT, Told, centred, decode, element, findWords, levels, microphone, part, playerOf, resample, tooSoft } = window.spoken;
   let playing = null;
 
   /* Builds figure `name` into every place of the page that asks for it: its script is deferred, so all of the page is there. build(stage) gets an empty box; what stood there for
@@ -174,11 +174,22 @@
   /* Plays a part of a sound {audio, rate}, bounds in seconds. */
   const playPart = ({ audio, rate }, start, end) => play(audio.slice(Math.round(start * rate), Math.round(end * rate)), rate);
 
-  /* Records one word from the microphone; `say` is told what to do. Gives {audio, rate} of the word alone, as the models take it. */
-  async function record(say) {
+  /* Records one word from the microphone; the status line says what to do, and below it are how loud it is and a way to end it.
+     Gives {audio, rate} of the word alone, as the models take it. */
+  async function record(line) {
     const context = new AudioContext(); // made while the press still counts as the reader's own
-    say("The browser asks whether this page may use the microphone. Please allow it.");
-    const sound = await microphone(context, () => {}, () => say("Listening. Say one word."));
+    line.textContent = "The browser asks whether this page may use the microphone. Please allow it.";
+    const hearing = element("div", "moving-presses"), loudness = element("meter"), enough = element("button", "moving-press", "Stop");
+    enough.type = "button";
+    loudness.setAttribute("aria-label", "How loud it is");
+    const started = (stop) => {
+      line.textContent = "Listening. Say one word.";
+      enough.addEventListener("click", stop);
+      hearing.append(loudness, enough);
+      line.after(hearing);
+    };
+    const heard = (piece, { rate }) => (loudness.value = Math.max(0, Math.min(1, (Math.max(...levels(piece, rate)) + 60) / 50)));
+    const sound = await microphone(context, heard, started).finally(() => hearing.remove());
     const rate = BUILT.spotter?.recipe.sample_rate ?? 16000;
     const audio = resample(centred(sound.audio), sound.rate, rate), { words, peak } = findWords(audio, rate);
     if (!words.length) throw new Told(tooSoft(peak) ?? "There was only a short click. Say a word, then try again.");

@@ -4,8 +4,9 @@
   if (!window.spoken?.figure) return;
   const { choice, element, figure, plot, press, slider, speakerInterval, status, wilson } = window.spoken;
   const MEAN = 0.95; // the truth: the mean accuracy of all people
-  const SPREADS = [[0, "all alike"], [0.7, "unlike"], [1.2, "very unlike"]]; // as `spread` of topics.coverage
+  const SPREADS = [[0, "alike"], [0.7, "unlike"], [1.2, "very unlike"]]; // as `spread` of topics.coverage
   const MANY = 1000, SHOWN = 40, SEED = 6;
+  const FEWER = 0.93; // chance alone leaves a thousand tests above it
   const WAYS = ["respects speakers", "counts clips"];
 
   /* A test: speakers with their own accuracies from a Beta distribution, some clips of each, and both intervals. */
@@ -27,13 +28,13 @@
     let random, drawn; // all tests since the last change, the newest last
     const controls = element("div", "moving-controls"), presses = element("div", "moving-presses");
     const people = element("div", "sample-people"), tests = element("div", "sample-tests");
-    const lead = element("p", "", "A model names 95 % of what all people say: here that is known. Each test asks a few of them, and puts two intervals around what it finds. Does the interval hold the truth?");
+    const lead = element("p", "", "A model names 95 % of what all people say: here that is known. Each test asks a few of them, and puts two intervals around what it finds. Draw a thousand: how often does each interval hold the truth? Then ask for more clips of each speaker. Then ask more speakers.");
     stage.append(lead, controls);
     const set = {
       speakers: slider(controls, { label: "speakers in a test", min: 2, max: 40, value: 6, on: reset }),
       clips: slider(controls, { label: "clips of each", min: 5, max: 200, step: 5, value: 50, on: reset }),
     };
-    const spread = choice(controls, { label: "speakers are", options: SPREADS, value: 0.7, on: reset });
+    const spread = choice(controls, { label: "they are read", options: SPREADS, value: 0.7, on: reset });
     stage.append(presses);
     press(presses, "Draw a test", () => more(1));
     press(presses, "Draw a thousand", () => more(MANY));
@@ -42,7 +43,9 @@
       reset();
     });
     const said = status(stage);
-    stage.append(people, tests);
+    said.classList.add("sample-status");
+    const key = `The dashed line is the truth. A dot is what a test found. Thick and orange: the interval misses the truth. Of many tests the last ${SHOWN} are drawn.`;
+    stage.append(people, tests, element("p", "", key));
 
     function reset() {
       random = window.d3.randomLcg(SEED / 10);
@@ -62,18 +65,22 @@
       said.textContent =
         drawn.length === 1
           ? `This test found ${percent(last.share)}. The interval that respects speakers goes from ${percent(ours.low)} to ${percent(ours.high)}, the one that counts clips from ${percent(naive.low)} to ${percent(naive.high)}. The truth is 95 %.`
-          : `Of ${drawn.length.toLocaleString("en")} tests, the interval that respects speakers held the truth in ${percent(held[0] / drawn.length)}, the one that counts clips in ${percent(held[1] / drawn.length)}. Both promise 95 %.`;
-      const axis = { domain: [0.6, 1], clamp: true, ticks: [0.6, 0.7, 0.8, 0.9, 1], tickFormat: (value) => `${Math.round(100 * value)} %`, label: null };
+          : `Of ${drawn.length.toLocaleString("en")} tests, the interval that respects speakers held the truth in ${percent(held[0] / drawn.length)}, the one that counts clips in ${percent(held[1] / drawn.length)}. Both promise 95 %.${drawn.length > MANY / 2 && held[0] < FEWER * drawn.length ? " So few speakers, so unlike: here even the first promises a little too much." : ""}`;
+      const lowest = Math.min(...drawn.flatMap(({ shares, intervals }) => [...shares, ...intervals.map((one) => one.low)]));
+      const from = lowest < 0.6 ? 0 : 0.6, every = (1 - from) / 4;
+      const axis = { domain: [from, 1], ticks: [1, 2, 3, 4].map((i) => from + i * every), tickFormat: (value) => `${Math.round(100 * value)} %`, label: null };
+      const alike = new Map(); // how many dots stand at each share
+      const dots = last.shares.map((share) => ({ share, place: alike.set(share, (alike.get(share) ?? -1) + 1).get(share) }));
       const truth = window.Plot.ruleX([MEAN], { stroke: "currentColor", strokeDasharray: "4 3" });
       plot(
         people,
         () => ({
-          height: 92,
+          height: 110,
           marginLeft: 16,
           marginRight: 22,
           x: { ...axis, label: "accuracy of each speaker in the newest test" },
-          y: { axis: null },
-          marks: [truth, window.Plot.dot(last.shares, window.Plot.dodgeY("bottom", { x: (one) => one, r: 4, fill: "var(--pst-color-text-muted)" }))],
+          y: { axis: null, domain: [-0.5, Math.max(8, ...alike.values())] },
+          marks: [truth, window.Plot.dot(dots, { x: "share", y: "place", r: 4, fill: "var(--pst-color-text-muted)", stroke: "var(--pst-color-background)", strokeWidth: 0.5 })],
         }),
         `The newest test: ${last.shares.length} speakers, the worst read at ${percent(Math.min(...last.shares))}, the best at ${percent(Math.max(...last.shares))}.`,
       );

@@ -126,6 +126,8 @@
             say(text, "", place);
           },
         );
+      } catch (error) {
+        throw error instanceof Told ? new Told(`${error.message} Or try a sample, or choose a file.`) : error;
       } finally {
         listening = null;
       }

@@ -7,12 +7,11 @@
   const LONGEST_RECORDING = 12; // seconds
   const PAUSE = 1.0; // seconds of quiet that end a recording
   const SILENT = -100; // dB
-  const ELSE = "Or try a sample, or choose a file.";
   const SAID = {
-    denied: `The browser did not let this page listen. Allow the microphone beside the page's address, then press the button again. ${ELSE}`,
-    noMicrophone: `No microphone was found. Connect one, then press the button again. ${ELSE}`,
-    busyMicrophone: `Another program holds the microphone. Close it, then press the button again. ${ELSE}`,
-    insecure: `This browser gives no page the microphone at this kind of address. Open the book from a disk or over https. ${ELSE}`,
+    denied: "The browser did not let this page listen. Allow the microphone beside the page's address, then press the button again.",
+    noMicrophone: "No microphone was found. Connect one, then press the button again.",
+    busyMicrophone: "Another program holds the microphone. Close it, then press the button again.",
+    insecure: "This browser gives no page the microphone at this kind of address. Open the book from a disk or over https.",
     silence: "There is no sound in it at all. Is the microphone, or the recording, muted? Switch it on, then try again.",
     quiet: "That was too quiet. Come closer to the microphone, or speak up, then try again.",
     oddWav: "This WAV file holds sound in a form that browsers cannot read. Save it as WAV with 16 bits (PCM), then try again.",
