@@ -66,7 +66,7 @@ outputs: $(READY)
 full: $(READY)
 	$(BIN)/python -m studies.full
 
-# From synthetic speech to people: book/results/fsdd.json. Hours on two cores; it goes on where it was stopped.
+# From synthetic speech to people: book/results/fsdd.json, and splits.csv with all that four networks read of people. Hours on two cores; it goes on where it was stopped.
 real: $(READY)
 	$(BIN)/python -m studies.real_voices
 

@@ -15,7 +15,7 @@ from spokendigits.clips import make_clips
 from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
 from spokendigits.evaluation import recall_by
-from spokendigits.files import read_json, runs_folder
+from spokendigits.files import atomic_file, read_json, runs_folder
 from spokendigits.intervals import speaker_interval
 from spokendigits.recipe import AUGMENTATIONS, Recipe
 from spokendigits.runs import finished, read_table, write_table
@@ -158,7 +158,10 @@ def measure(
     people = People(folder or runs_folder() / "real-voices", progress)
     settings = {"recipe": SYNTHETIC.to_dict(), "seeds": seeds, "views": VIEWS}
     out = {"steps": {}, "without": {}, "splits": {}, "by_takes": {}, **(known or {})}
-    differs = [name for name, value in settings.items() if known and known["made"].get(name) != value]
+    before = known and known["made"] | {
+        "recipe": Recipe(**known["made"]["recipe"]).to_dict()
+    }  # it may lack newer settings
+    differs = [name for name, value in settings.items() if before and before.get(name) != value]
     if differs:
         raise CourseError(
             f"What is known was found with another {', '.join(differs)}. Delete or move it, and measure all anew."
@@ -238,6 +241,16 @@ def measure(
     return out
 
 
+def split_tables(folder: Path) -> pd.DataFrame:
+    """How the networks of the four `splits` read the people they held out: a row a clip, with path, speaker, digit and predicted,
+    p0 to p9 to two places, and in front the split's name. From the trainings that `measure` left in `folder`.
+    """
+    kept = ["path", "speaker", "digit", "predicted", *PROBABILITIES]
+    files = {how: sorted(folder.glob(f"plain-{how}-*/people-1.csv")) for how in SPLITS}
+    tables = {how: pd.concat(read_table(path.parent, path.name) for path in paths) for how, paths in files.items()}
+    return pd.concat(tables, names=["split"])[kept].round(2).reset_index("split").sort_values(["split", "path"])
+
+
 def _with_steps(recipe: Recipe, parts: Split, steps: int | None) -> Recipe:
     """The recipe with as many epochs as make about so many steps (None: as it is)."""
     each = len(parts.train) // recipe.batch_size
@@ -273,10 +286,14 @@ def worst(table: pd.DataFrame) -> dict:
 
 
 def main() -> None:
-    """Makes `book/results/fsdd.json` (`make real`): what it lacks, if it is there."""
-    path = results.place("fsdd")
+    """Makes `book/results/fsdd.json` (`make real`): what it lacks, if it is there; and splits.csv, the tables of its four splits."""
+    path, folder = results.place("fsdd"), runs_folder() / "real-voices"
     known = read_json(path) if path.is_file() else None
-    measure(known=known, keep=lambda measured: results.write("fsdd", measured))
+    new = not known or len(known["splits"]) < len(SPLITS)
+    measure(folder, known=known, keep=lambda measured: results.write("fsdd", measured))
+    if new:
+        with atomic_file(path.with_name("splits.csv")) as temporary:
+            split_tables(folder).to_csv(temporary, index=False, float_format="%g")  # most chances are 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spokendigits import corpora
+from spokendigits import corpora, intervals, lanes
 from spokendigits.app import product_yaml
 from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
@@ -106,10 +106,17 @@ def test_the_study_holds_out_every_speaker_and_keeps_what_is_known(small_study, 
     assert all(words.fsdd(half).values()) and "none_5" not in half
     assert half["made"]["corpus"].keys() == {"people", "voices"}
     monkeypatch.setattr(real_voices.People, "voices", property(lambda self: pytest.fail("voices were asked for again")))
-    elsewhere = real_voices.measure(tmp_path / "elsewhere", 2, progress=False, known={**stages[-1], "splits": {}})
+    # What was measured when the recipe had fewer settings goes on, too.
+    recipe = {name: value for name, value in stages[-1]["made"]["recipe"].items() if name != "freeze"}
+    older = {**stages[-1], "made": {**stages[-1]["made"], "recipe": recipe}}
+    elsewhere = real_voices.measure(tmp_path / "elsewhere", 2, progress=False, known={**older, "splits": {}})
     assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {
         f"plain-{how}-{fold}" for how, folds in real_voices.SPLITS.items() for fold in range(folds or people)
     }
+    tables = real_voices.split_tables(tmp_path / "elsewhere")
+    for how, table in tables.groupby("split"):
+        assert intervals.score(table)["accuracy"] == elsewhere["splits"][how]["accuracy"]
+        assert len(table) == elsewhere["splits"][how]["clips"] == table["path"].nunique()
     assert elsewhere["made"]["corpus"] == stages[-1]["made"]["corpus"]
     other = {**stages[-1], "made": {**stages[-1]["made"], "recipe": {}}}
     with pytest.raises(CourseError, match="found with another recipe"):
@@ -130,3 +137,18 @@ def test_what_no_voice_of_a_speaker_says_is_left_out():
     table[PROBABILITIES] = 0.0
     table["p1"], table["p2"] = [0.9, 0.1, 0.0, 0.2], [0.1, 0.9, 0.6, 0.8]
     assert real_voices.understood(table).tolist() == [True, True, True, False]
+
+
+def test_the_stored_tables_give_the_stored_scores_and_each_clip_was_held_out_once():
+    tables = pd.read_csv(lanes.shipped("results/splits.csv"))
+    scores = lanes.stored("fsdd")["splits"]
+    assert set(tables["split"]) == set(scores) == set(real_voices.SPLITS)
+    for how, table in tables.groupby("split"):
+        found = intervals.score(table)
+        assert {name: pytest.approx(scores[how][name]) for name in found if name != "speakers"} == {
+            name: value for name, value in found.items() if name != "speakers"
+        }
+        assert table["path"].is_unique and set(table["speaker"]) == set(scores[how]["speakers"])
+        given = table[PROBABILITIES].to_numpy()
+        assert np.allclose(given.sum(axis=1), 1, atol=0.06)  # ten rounded numbers
+        assert (given[np.arange(len(table)), table["predicted"]] >= given.max(axis=1) - 1e-9).all()
