@@ -100,7 +100,9 @@
     const sources = element("div", "lab-sources"), presses = element("div", "moving-presses"), controls = element("div", "moving-controls lab-controls");
     const lead = "Change a setting, and see and hear what it does. Point into a picture, or press the arrow keys in it, to read one moment. Begin with one of these questions; each opens its answer.";
     const tasks = element("div", "lab-tasks");
-    stage.append(element("p", "", lead), tasks, sources, presses, controls);
+    stage.append(element("p", "", lead), tasks, sources, presses);
+    const asked = status(stage, "moving-asked");
+    stage.append(controls);
     const sound = choice(sources, {
       label: "sound:",
       options: [...Object.keys(CLIPS).map((name) => [name, name]), ["vowel", "a vowel"], ["own", "my word"]],
@@ -118,8 +120,9 @@
       play(heard, RATE);
     });
     press(presses, "Record my word", async () => {
-      const { audio, rate } = await record(said);
+      const { audio, rate } = await record(asked);
       own = fit(resample(audio, rate, RATE), RATE);
+      asked.textContent = "";
       ownLabel.hidden = false;
       sound.value = "own";
       await take();

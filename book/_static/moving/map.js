@@ -36,8 +36,8 @@
     const directions = unpack(data.maps.spotter.directions, count);
     const group = digit.map((one, i) => `${one} ${voice[i]}`);
     const SAID = {
-      chapter: "This chapter\u2019s model made this map: the chapter\u2019s own, of its embeddings.",
-      spotter: "The model of the page \u201cSay a digit\u201d made this map, of the mean of its embedding over the word. The rings are still the mistakes of this chapter\u2019s model.",
+      chapter: "This is the chapter\u2019s own map.",
+      spotter: "Tight heaps, a digit each: the model of the page \u201cSay a digit\u201d keeps the word and forgets the voice. Its map is of the mean of its embedding over the word. The rings are still the mistakes of this chapter\u2019s model.",
     };
 
     let map = "chapter", colour = "digit", current = null, own = null, sound = null;
@@ -46,8 +46,9 @@
     /* ---- Controls ---- */
 
     const controls = element("div", "moving-controls");
-    stage.append(controls);
-    const mapChoice = choice(controls, { label: "Map of", options: [["chapter", "this chapter\u2019s model"], ["spotter", "the model that answers"]], value: map, on: show });
+    const lead = "Press a digit to hear it. Where do the rings stand, and what do the two maps keep: the word, or the voice?";
+    stage.append(element("p", "", lead), controls);
+    const mapChoice = choice(controls, { label: "Map of", options: [["chapter", "this chapter\u2019s model"], ["spotter", "that of \u201cSay a digit\u201d"]], value: map, on: show });
     const colourChoice = choice(controls, { label: "Colour", options: [["digit", "digit"], ["voice", "voice"], ["right", "right or wrong"]], value: colour, on: (to) => ((colour = to), draw()) });
     const told = element("p", "map-told"), legend = element("p", "map-legend");
     const canvas = element("canvas", "map-canvas");
@@ -56,16 +57,16 @@
     canvas.setAttribute("aria-label", `Map of ${count} clips, each the digit that was said; near means alike. Arrow keys go from point to point, Page Up and Page Down through all of them, Enter plays.`);
     const line = status(stage);
     stage.append(canvas, legend, told);
-    line.textContent = "Point at a digit, or go there with the arrow keys. Click it, or press Enter, to hear it.";
     const buttons = element("div", "moving-presses");
     stage.append(buttons);
     const size = megabytes(BUILT.runtime ? bytesNeeded("spotter") : 0);
-    press(buttons, `Put your own voice on the map (${size})`, drop);
+    press(buttons, `Put your own voice on the map (${size})`, () => drop().catch((error) => explain(asked, error)));
     const also = element("label", "map-also"), sweep = element("input");
     sweep.type = "checkbox";
     also.append(sweep, element("span", "", "hear each clip that you come to"));
     buttons.append(also);
     press(buttons, "Reset", reset);
+    const asked = status(stage, "moving-asked"); // beside the button: what to do, before there is something to see
 
     /* ---- Where points lie ---- */
 
@@ -101,7 +102,7 @@
 
     function colours() {
       if (colour === "right") return [shade("secondary"), shade("primary")];
-      return window.d3.schemeCategory10;
+      return document.documentElement.dataset.theme === "dark" ? window.d3.schemeSet3 : window.d3.schemeCategory10;
     }
 
     function draw() {
@@ -114,7 +115,8 @@
       pen.textAlign = "center";
       pen.textBaseline = "middle";
       pen.font = "bold 13px sans-serif";
-      const chosen = current === null || current === OWN || colour === "right" ? null : kind[current];
+      const looking = canvas.matches(":hover, :focus");
+      const chosen = !looking || current === null || current === OWN || colour === "right" ? null : kind[current];
       for (let i = 0; i < count; i++) {
         pen.globalAlpha = chosen === null || kind[i] === chosen ? 1 : 0.4; // what shares the colour of the chosen one stands out
         pen.fillStyle = shades[kind[i] % shades.length];
@@ -199,7 +201,11 @@
       from = map;
       map = name;
       mapChoice.value = name;
-      if (current === OWN && name !== "spotter") current = null;
+      if (current === OWN && name !== "spotter") {
+        current = null;
+        line.textContent = "";
+      }
+      note.hidden = !own || name !== "spotter";
       describe();
       if (matchMedia("(prefers-reduced-motion: reduce)").matches) return draw();
       const began = performance.now();
@@ -231,6 +237,7 @@
         if (i === OWN) return void play(own.audio, own.rate);
         if (!sound) line.textContent = `Loading the sound (${megabytes(BUILT.files["voices.mp3"].bytes)}).`;
         sound ??= await read("voices.mp3");
+        if (current !== i) return; // the reader has gone on
         line.textContent = say(i);
         const [start, end] = bounds[i];
         void playPart(sound, start, end + data.gap);
@@ -261,6 +268,7 @@
       canvas.style.cursor = i === null ? "" : "pointer";
       if (i !== null) choose(i);
     });
+    for (const gone of ["pointerleave", "blur"]) canvas.addEventListener(gone, draw);
     canvas.addEventListener("click", (event) => {
       const i = under(event);
       if (i === null) return;
@@ -282,9 +290,9 @@
 
     /* Records a word, and puts it between those that the model that answers finds most alike. */
     async function drop() {
-      const { audio, rate } = await record(line);
-      line.textContent = "Asking the model.";
-      await load("spotter", (part) => (line.textContent = part === null ? "Starting the model." : `Loading the model: ${percent(part)}.`));
+      const { audio, rate } = await record(asked);
+      asked.textContent = "Asking the model.";
+      await load("spotter", (part) => (asked.textContent = part === null ? "Starting the model." : `Loading the model: ${percent(part)}.`));
       const { embedding, logarithms } = await hear(audio);
       const near = placed(pool(embedding), directions, group), chances = oneWord(logarithms).slice(0, 10), most = Math.max(...chances);
       const names = near.map(({ clip, apart }) => `${WORDS[digit[clip]]} by ${data.voices[voice[clip]]} (${apart.toFixed(2)})`);
@@ -293,15 +301,16 @@
         audio,
         rate,
         near,
-        told: `Your word, which this model reads as ${WORDS[chances.indexOf(most)]} (${percent(most)}). Nearest in its embedding: ${names.join(", ")}. Half of the clips here are within ${usual.toFixed(2)} of another voice.`,
+        told: `Your word, which this model reads as ${WORDS[chances.indexOf(most)]} (${percent(most)}). Nearest in its embedding: ${names.join(", ")}. For half of the clips here the nearest other voice is within ${usual.toFixed(2)}.`,
       };
       current = null;
       show("spotter");
       note.hidden = false;
       choose(OWN);
-      canvas.focus({ preventScroll: true });
+      asked.textContent = "";
+      canvas.focus(); // and so scrolled to
     }
-    const note = element("p", "map-note", "A finished map has no place for a new word. Yours stands at the mean of the five nearest in the embedding, one of each word and voice; what is twice as far away counts half. Lines lead to them: a thick one that is long says that this place is a guess.");
+    const note = element("p", "map-note", "A finished map has no place for a new word. Yours stands at the mean of the five nearest in the embedding, one of each word and voice; the nearer, the more it counts. Lines lead to them, the thicker the nearer. A thick line that is long says: on this map there is no right place for your word.");
     note.hidden = true;
     stage.append(note);
 
@@ -313,6 +322,7 @@
       mapChoice.reset();
       colourChoice.reset();
       sweep.checked = false;
+      asked.textContent = "";
       note.hidden = true;
       line.textContent = "";
       describe();

@@ -44,7 +44,7 @@
   window.spoken.figure("mistakes", async (stage) => {
     const facts = BUILT.files["voices.mp3"];
     const first = `Hear the first word (${megabytes(facts?.bytes ?? 0)})`;
-    stage.append(element("p", "", `Five words by new voices, all synthetic. This chapter's model misread two, three or four of them. Which digit do you hear? Choose with a button, or with the keys 0 to 9.`));
+    stage.append(element("p", "", `Five words by new voices, all synthetic. This chapter's model misread two, three or four of them. Which digit do you hear? Choose with a button${matchMedia("(hover: hover)").matches ? ", or with the keys 0 to 9" : ""}.`));
 
     let data = null, sound = null, deal = null; // {misread, right}: what gives the next word of each kind
     let round = []; // [{word, you}], as far as it was played
@@ -102,6 +102,7 @@
       main.textContent = "Hear it again";
       line.textContent = `Word ${round.length} of ${ROUND}, by a synthetic voice. Which digit is it?`;
       show();
+      if (!stage.contains(document.activeElement)) stage.focus({ preventScroll: true }); // not every browser gives a pressed button the keys
       void hear(now().word);
     }
 
@@ -160,7 +161,7 @@
           marginTop: 46, // for three names, one above the other
           marginLeft: 44,
           x: { domain: [...WORDS.keys()], label: "digit", padding: 0.2, labelArrow: "none" },
-          y: { domain: [0, 100], label: "how sure the model was, in %", ticks: [0, 50, 100], grid: true, labelArrow: "none" },
+          y: { domain: [0, 100], label: "how sure the model was, in %", labelAnchor: "center", ticks: [0, 50, 100], grid: true, labelArrow: "none" },
           marks: [
             window.Plot.barY(bars, { x: "digit", y: ({ chance }) => 100 * chance, fill: ({ digit }) => colour(digit) }),
             ...[0, 1, 2].map((i) => window.Plot.text(names.filter((one) => one.i === i), { x: "digit", y: ({ chance }) => 100 * chance, text: "text", dy: -7 - 12 * i, fill: "currentColor" })),
@@ -174,7 +175,7 @@
       beside.append(row);
       near.forEach((one) => press(row, `${WORDS[one.digit]} by ${one.speaker}, distance ${one.distance.toFixed(2)}`, () => void hear(one)));
       press(row, "The word, then both", async () => {
-        for (const one of [word, ...near]) await hear(one);
+        for (const one of [word, ...near]) if (!(await hear(one))) return; // something else is to be heard
       });
     }
 
@@ -201,6 +202,7 @@
       table.replaceChildren(cell("caption", "This round"), top, body);
     }
 
+    stage.tabIndex = -1;
     stage.addEventListener("keydown", (event) => {
       if (!open || event.ctrlKey || event.altKey || event.metaKey || !/^\d$/.test(event.key)) return;
       event.preventDefault();

@@ -26,6 +26,7 @@
       if (one.matches("img, :has(img)")) one.classList.add("moving-still"); // a picture is what is printed
       else one.remove();
     }
+    if (place.dataset.twin === "above") place.previousElementSibling?.querySelector(".cell_output")?.classList.add("moving-still");
     place.dataset.ready = "yes";
   }
 
@@ -87,9 +88,9 @@
     return control;
   }
 
-  /* A live region: what is written into it is read aloud. */
-  function status(place) {
-    const line = element("p", "moving-status");
+  /* A live region: what is written into it is read aloud. One called moving-asked stands beside the button that asks for the microphone. */
+  function status(place, name = "moving-status") {
+    const line = element("p", name);
     line.setAttribute("role", "status");
     place.append(line);
     return line;
@@ -112,7 +113,7 @@
       try {
         await on();
       } catch (error) {
-        explain(stage.querySelector(".moving-status") ?? status(stage), error);
+        explain(stage.querySelector(".moving-asked, .moving-status") ?? status(stage), error);
       } finally {
         stage.setAttribute("aria-busy", "false");
       }
@@ -161,13 +162,13 @@
     return files.get(name);
   }
 
-  /* Plays samples; what plays already stops. Resolves when it has ended. */
+  /* Plays samples; what plays already stops. Resolves when it ends: true if it was heard to its end. */
   function play(audio, rate) {
     playing?.pause();
     const player = (playing = playerOf(audio, rate, ""));
     return new Promise((ended) => {
-      player.onended = player.onerror = player.onpause = () => (URL.revokeObjectURL(player.src), ended());
-      player.play().catch(ended); // whoever blocks sound goes on without it
+      player.onended = player.onerror = player.onpause = () => (URL.revokeObjectURL(player.src), ended(player.ended));
+      player.play().catch(() => ended(false)); // whoever blocks sound goes on without it
     });
   }
 
@@ -179,7 +180,7 @@
   async function record(line) {
     const context = new AudioContext(); // made while the press still counts as the reader's own
     line.textContent = "The browser asks whether this page may use the microphone. Please allow it.";
-    const hearing = element("div", "moving-presses"), loudness = element("meter"), enough = element("button", "moving-press", "Stop");
+    const hearing = element("div", "moving-presses"), loudness = element("meter"), enough = element("button", "moving-press moving-stop", "Stop");
     enough.type = "button";
     loudness.setAttribute("aria-label", "How loud it is");
     const started = (stop) => {

@@ -34,13 +34,13 @@
 
   figure("price", async (stage) => {
     const { scores, threshold: pages, strangers } = await read("strangers.json");
-    const steps = Array.from({ length: 201 }, (_, i) => -END + (2 * END * i) / 200);
+    const STEP = 0.05, steps = Array.from({ length: Math.round((2 * END) / STEP) + 1 }, (_, i) => -END + STEP * i); // where the slider can stand
     const back = (place) => -Math.log(1 + Math.exp(-place)); // from a place on the axis to a score
-    const lead = element("p", "", `${strangers.digits.speakers} strangers said ${scores.digits.length} digits, and ${strangers.words.taken.speakers} said ${scores["other words"].length} other words. The model gives each sound a chance that it is a digit. Drag the threshold: what lies left of it gets no answer.`);
+    const lead = element("p", "", `${strangers.digits.speakers} strangers said ${scores.digits.length} digits, and ${strangers.words.taken.speakers} said ${scores["other words"].length} other words. The model of \u201cSay a digit\u201d gives each sound a chance that it is a digit. Drag the threshold: what lies left of it gets no answer. Which threshold would you choose for a game, and which for a bank?`);
     const controls = element("div", "moving-controls"), presses = element("div", "moving-presses");
     const charts = element("div", "price-scores"), costs = element("div", "price-costs");
     stage.append(lead, controls, presses);
-    const limit = slider(controls, { label: "threshold", min: -END, max: END, step: 0.05, value: Math.round(20 * logit(pages)) / 20, show: (place) => percent(back(place)), on: show });
+    const limit = slider(controls, { label: "threshold", min: -END, max: END, step: STEP, value: STEP * Math.round(logit(pages) / STEP), show: (place) => percent(back(place)), on: show });
     const share = slider(controls, { label: "digits among a hundred words", min: 5, max: 95, step: 5, value: 50, on: show });
     const use = choice(controls, { label: "what for:", options: USES.map(([name, text]) => [name, text]), value: "menu", on: show });
     press(presses, "Go to the cheapest", () => {
@@ -51,8 +51,9 @@
       for (const one of [limit, share, use]) one.reset();
       show();
     });
-    const said = status(stage);
-    stage.append(charts, costs);
+    const said = status(stage), priced = element("p");
+    const key = "Heights are square roots of shares, so that a few mistakes can be seen beside hundreds. Noises are counted, and not in the cost.";
+    stage.append(priced, charts, costs, element("p", "", key));
 
     function percent(score) {
       const value = 100 * Math.exp(score);
@@ -77,6 +78,8 @@
       said.textContent =
         `Of ${all} digits, ${found.right} are read rightly, ${found.wrong} wrongly, ${found.away} turned away. ` +
         `Of ${scores["other words"].length} other words, ${found.words} are taken for a digit, of ${scores.noises.length.toLocaleString("en")} pieces of noise ${found.noises}.`;
+      const { wrong, taken } = prices();
+      priced.textContent = `The cost, in questions asked again: a digit turned away 1, a digit read wrongly ${wrong}, another word taken for a digit ${taken}.`;
       const passes = (score) => score >= threshold;
       const rows = [
         ...bars("digits", scores.digits, ([score, right]) => (!passes(score) ? "no answer" : right ? "right" : "mistake")),
@@ -98,7 +101,7 @@
           color: { domain: ["right", "no answer", "mistake"], range: ["var(--pst-color-primary)", "var(--pst-color-text-muted)", "var(--pst-color-secondary)"], legend: true },
           marks: [
             Plot.rectY(rows, { fy: "kind", x1: "x1", x2: "x2", y: "share", fill: "what", insetLeft: 0.5, insetRight: 0.5 }),
-            Plot.text(["digits", "other words", "noises"], { fy: (kind) => kind, frameAnchor: "top", text: (kind) => kind, fontWeight: 600 }),
+            Plot.text(["digits", "other words", "noises"], { fy: (kind) => kind, frameAnchor: "top-left", text: (kind) => kind, fontWeight: 600 }),
             line,
           ],
         }),
@@ -108,14 +111,16 @@
       plot(
         costs,
         () => ({
-          height: 150,
+          height: 160,
+          marginTop: 24,
           marginLeft: 44,
           marginRight: 26,
           x: { ...axis, label: "threshold" },
-          y: { label: "cost of 100 words", zero: true, ticks: 4 },
+          y: { label: "questions asked again for 100 words", zero: true, ticks: 4 },
           marks: [
             Plot.line(steps, { x: (place) => place, y: costAt, stroke: "var(--pst-color-primary)", strokeWidth: 2 }),
             Plot.dot([limit.value], { x: (place) => place, y: costAt, r: 5, fill: "currentColor" }),
+            Plot.dot([cheapest], { x: (place) => place, y: costAt, r: 4, stroke: "currentColor", fill: "var(--pst-color-background)" }),
             Plot.text([cheapest], { x: (place) => place, y: costAt, text: () => "cheapest", dy: -14, fontWeight: 600 }),
             line,
           ],
@@ -126,5 +131,5 @@
     show();
   });
 
-  window.spoken.price = { count };
+  window.spoken.price = { cost, count };
 })();
