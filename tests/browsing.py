@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -22,25 +23,18 @@ LENGTHS = """() => Promise.all([...document.querySelectorAll("audio")].map(audio
 })))"""
 
 
-def files_asked(page) -> set[Path]:
-    """Every file that a page read from a disk asks for from now on; the set grows."""
-    files = set()
-
-    def heard(request) -> None:
-        if request.url.startswith("file:"):
-            files.add(Path(re.split(r"[?#]", request.url.removeprefix("file://"))[0]))
-
-    page.on("request", heard)
-    return files
+def files_asked(asked: Iterable[str]) -> set[Path]:
+    """The files among the addresses that a page read from a disk asks for."""
+    return {Path(re.split(r"[?#]", url.removeprefix("file://"))[0]) for url in asked if url.startswith("file:")}
 
 
-def barriers(page) -> set[tuple[str, str, str]]:
-    """What axe calls a serious or critical barrier on a page as it is now: (rule, place, HTML)."""
+def barriers(page, within: str | None = None) -> set[tuple[str, str, str]]:
+    """What axe calls a serious or critical barrier on a page, or in parts of it, as it is now: (rule, place, HTML)."""
     from axe_playwright_python.sync_playwright import Axe
 
     return {
         (violation["id"], str(node["target"]), node["html"][:120])
-        for violation in Axe().run(page, options={"preload": False}).response["violations"]
+        for violation in Axe().run(page, context=within, options={"preload": False}).response["violations"]
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     }

@@ -80,7 +80,7 @@ def opened(chromium, html):
     """Opens a page of the book: `opened("book/index", NARROW, "dark")`, or that of the same name in another folder.
 
     Anything that it asks another host for fails the test, and so does an error in its scripts, unless `opened.errors` is
-    emptied. More options are those of a browser's context.
+    emptied. `opened.asked` are the addresses of all that it asks for. More options are those of a browser's context.
     """
     contexts, asked, errors = [], [], []
 
@@ -96,7 +96,7 @@ def opened(chromium, html):
         page.evaluate(f"document.documentElement.dataset.theme = '{scheme}'")
         return page
 
-    open_page.errors = errors
+    open_page.asked, open_page.errors = asked, errors
     yield open_page
     for context in contexts:
         context.close()

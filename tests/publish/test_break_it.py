@@ -1,7 +1,4 @@
-"""The figure "Break it" and its cut on the front page, in a real browser: they disturb as Python does, and hear as Python does.
-
-And what a page may weigh before anything is pressed.
-"""
+"""The figure "Break it" and its cut on the front page, in a real browser: they disturb as Python does, and hear as Python does."""
 
 import json
 import re
@@ -11,12 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from browsing import PROGRAM, QUIET, REDRAW, files_asked, press
+from browsing import NARROW, PROGRAM, QUIET, REDRAW, press
 from scipy.signal import welch
 
 from spokendigits.clips import fit, read_audio
 from spokendigits.frontend import LogMel
-from spokendigits.publish import book
 from spokendigits.topics import decoding
 from spokendigits.topics.onnx_reader import load_onnx
 from spokendigits.topics.robustness import VOICES, disturb
@@ -27,7 +23,6 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTER, FRONT = "notebooks/04_evaluation", "book/index"
 RATE, SAMPLES = break_it.RATE, break_it.SAMPLES
-HEAVIEST = 3e6  # bytes of a page with all that it asks for
 # How far a disturbed clip may be from Python's: the power of the difference against that of the clip, as an amplitude.
 SAME, ROOM, PITCH = 1e-4, 2e-3, 2e-3
 CHANCE = 2e-3
@@ -343,7 +338,24 @@ def test_a_microphone_that_may_not_be_used_is_named(moved):
         "() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError'); }; }"
     )
     press(page, "break", "Say it yourself")
-    assert "did not let this page listen" in said(page, ".break-stage > .moving-status")
+    assert "did not let this page listen" in said(page, ".break-stage .moving-asked")
+
+
+@pytest.mark.parametrize("name", ["break", "lab", "map"])
+def test_a_recording_says_what_to_do_where_it_was_begun_and_can_be_ended(moved, name):
+    page = moved(name, NARROW)
+    page.evaluate(
+        "() => { navigator.mediaDevices.getUserMedia = async () => new AudioContext().createMediaStreamDestination().stream; }"
+    )
+    button = {"break": "Say it yourself", "lab": "Record my word", "map": "Put your own voice"}[name]
+    page.click(f".{name}-stage button >> text=/^{button}/")
+    asked = page.locator(f".{name}-stage .moving-asked")
+    page.wait_for_function("(one) => one.textContent.startsWith('Listening')", arg=asked.element_handle())
+    assert 0 < asked.bounding_box()["y"] < NARROW["height"], "seen without scrolling"
+    assert page.locator(f".{name}-stage meter").is_visible()
+    page.click(f".{name}-stage button >> text='Stop'")
+    page.wait_for_function("(one) => /no sound in it at all/.test(one.textContent)", arg=asked.element_handle())
+    assert page.locator(f".{name}-stage meter").count() == 0
 
 
 # ---- The front page ----
@@ -383,22 +395,7 @@ def test_the_front_pages_picture_is_printed_and_is_there_without_scripts(moved, 
     bare.context.close()
 
 
-# ---- What a page weighs ----
-
-
-def test_no_page_asks_for_much_before_something_is_pressed(opened, html):
-    heavy = {}
-    for name in [*book.pages(ROOT), "genindex", "search"]:
-        page = opened("search")  # to have a page that can be listened to before it opens the next
-        files = files_asked(page)
-        page.goto((html / f"{name}.html").as_uri())
-        page.wait_for_load_state("networkidle")
-        weight = sum(file.stat().st_size for file in files)
-        if weight > HEAVIEST:
-            heavy[name] = (weight, sorted(files, key=lambda file: -file.stat().st_size)[:3])
-        assert (html / f"{name}.html") in files
-        page.context.close()
-    assert heavy == {}
+# ---- Without Font Awesome's script ----
 
 
 def test_every_icon_is_still_drawn_and_from_no_other_file(opened):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from browsing import LENGTHS, NARROW, WIDE, barriers, sideways
+from browsing import LENGTHS, NARROW, WIDE, barriers, files_asked, sideways
 
 from spokendigits.publish import book
 
@@ -39,15 +39,14 @@ def open_all(page) -> int:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_has_a_serious_barrier_scrolls_sideways_or_is_heavy(opened, html, name):
+def test_no_page_has_a_serious_barrier_scrolls_sideways_or_is_heavy(opened, name):
     page = opened(name)
+    page.wait_for_load_state("networkidle")
+    weight = sum(file.stat().st_size for file in files_asked(opened.asked))
+    assert weight <= HEAVIEST, f"{weight / 1e6:.1f} MB before anything is pressed"
     folded = open_all(page)
     assert page.evaluate(CUT) == [], "these lines of code or output end outside their box, even on a wide screen"
     assert page.evaluate(THIN) == [], "thin letters fade on a screen and in print"
-    loaded = page.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
-    files = {Path(url.split("#")[0].split("?")[0].removeprefix("file://")) for url in loaded if url.startswith("file:")}
-    weight = sum(path.stat().st_size for path in {*files, html / f"{name}.html"} if path.is_file())
-    assert weight <= HEAVIEST, f"{weight / 1e6:.1f} MB"
     # The other pages have nothing of their own that a view could break: for each another one of the four.
     views = VIEWS if name in KINDS else [VIEWS[PAGES.index(name) % len(VIEWS)]]
     found = set()

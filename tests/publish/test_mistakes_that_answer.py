@@ -271,7 +271,7 @@ def test_neither_figure_has_a_barrier_when_all_is_shown(moved):
         page.wait_for_selector(".moving[data-moving=map][data-ready]", state="attached")
         page.focus(".map-canvas")
         page.keyboard.press("ArrowRight")
-        found |= {(scheme, *barrier) for barrier in barriers(page)}
+        found |= {(scheme, *barrier) for barrier in barriers(page, ".moving-stage")}
         assert sideways(page) <= 0, (scheme, size)
     assert found == set()
 
@@ -466,7 +466,7 @@ def test_a_microphone_that_is_refused_gets_one_sentence(moved):
     )
     press(page, "map", "Put your own voice")
     page.wait_for_function(
-        "() => document.querySelector('.map-stage .moving-status').textContent.startsWith('The browser did not let')"
+        "() => document.querySelector('.map-stage .moving-asked').textContent.startsWith('The browser did not let')"
     )
     assert page.locator(".map-note").is_hidden()
     page.focus(".map-canvas")

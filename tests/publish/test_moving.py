@@ -37,7 +37,7 @@ def test_no_barrier_and_nothing_sideways(moved, name):
     for size, scheme in ((WIDE, "light"), (NARROW, "light"), (WIDE, "dark")):
         page = moved(name, size, scheme)
         page.wait_for_timeout(500)
-        found |= {(scheme, size["width"], *barrier) for barrier in barriers(page)}
+        found |= {(scheme, size["width"], *barrier) for barrier in barriers(page, f".{name}-stage")}
         assert sideways(page) <= 0, (scheme, size)
         texts = page.eval_on_selector_all(
             f".{name}-stage :is(svg[role=img], canvas[role=img])",
@@ -193,6 +193,15 @@ def test_counts_equal_pythons_and_those_of_the_study(moved):
             "async (at) => spoken.price.count((await spoken.read('strangers.json')).scores, at)", threshold
         )
         assert found == counted(threshold), threshold
+        found = page.evaluate(
+            """async (at) => spoken.price.cost((await spoken.read('strangers.json')).scores, at, { wrong: 3, taken: 2 }, 0.2)""",
+            threshold,
+        )
+        here = counted(threshold)
+        right_and_wrong = 20 * (here["away"] + 3 * here["wrong"]) / 106, 80 * 2 * here["words"] / 168
+        assert found == pytest.approx(sum(right_and_wrong)), (
+            "questions asked again, of twenty digits and eighty other words"
+        )
     found, told = counted(study["threshold"]), study["strangers"]
     # Rounded scores may lie on the other side of a threshold that is one of them: one clip at most.
     assert abs(found["right"] - told["digits"]["accuracy"] * 106) <= 1

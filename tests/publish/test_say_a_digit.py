@@ -732,11 +732,9 @@ WORKLETS = """async () => {
 }"""
 
 
-def test_page_and_model_together_are_at_most_nine_megabytes(say, ten, html):
-    page = say()
-    files = files_asked(page)
-    page.goto((html / f"{PAGE}.html").as_uri())
-    give(page, ten[0])
+def test_page_and_model_together_are_at_most_nine_megabytes(say, opened, ten):
+    give(say(), ten[0])
+    files = files_asked(opened.asked)
     assert any(path.name.startswith("spotter") for path in files)
     assert sum(path.stat().st_size for path in files) <= 9e6
 
