@@ -22,10 +22,17 @@
     return plans.get(size);
   }
 
-  /* Of numbers that lie in the order of `plan`, in place: real parts, imaginary parts. */
+  /* Of numbers that lie in the order of `plan`, at least four, in place: real parts, imaginary parts. */
   function transform(real, imag) {
     const size = real.length, { cos, sin } = plan(size);
-    for (let half = 1; half < size; half *= 2) {
+    for (let i = 0; i < size; i += 4) {
+      // The first two steps turn by quarters alone: nothing is multiplied.
+      const a = real[i] + real[i + 1], b = real[i] - real[i + 1], c = real[i + 2] + real[i + 3], d = real[i + 2] - real[i + 3];
+      const e = imag[i] + imag[i + 1], f = imag[i] - imag[i + 1], g = imag[i + 2] + imag[i + 3], h = imag[i + 2] - imag[i + 3];
+      real[i] = a + c, real[i + 1] = b + h, real[i + 2] = a - c, real[i + 3] = b - h;
+      imag[i] = e + g, imag[i + 1] = f - d, imag[i + 2] = e - g, imag[i + 3] = f + d;
+    }
+    for (let half = 4; half < size; half *= 2) {
       for (let start = 0; start < size; start += 2 * half) {
         for (let i = start, j = start + half, turn = half; turn < 2 * half; i++, j++, turn++) {
           const x = real[j] * cos[turn] - imag[j] * sin[turn], y = real[j] * sin[turn] + imag[j] * cos[turn];
