@@ -101,7 +101,9 @@
           color: { domain: ["right", "no answer", "mistake"], range: ["var(--pst-color-primary)", "var(--pst-color-text-muted)", "var(--pst-color-secondary)"], legend: true },
           marks: [
             Plot.rectY(rows, { fy: "kind", x1: "x1", x2: "x2", y: "share", fill: "what", insetLeft: 0.5, insetRight: 0.5 }),
-            Plot.text(["digits", "other words", "noises"], { fy: (kind) => kind, frameAnchor: "top-left", text: (kind) => kind, fontWeight: 600 }),
+            // Where no bar is high: most digits lie on the right, most other sounds on the left.
+            Plot.text(["digits"], { fy: (kind) => kind, frameAnchor: "top-left", text: (kind) => kind, fontWeight: 600 }),
+            Plot.text(["other words", "noises"], { fy: (kind) => kind, frameAnchor: "top-right", text: (kind) => kind, fontWeight: 600 }),
             line,
           ],
         }),
