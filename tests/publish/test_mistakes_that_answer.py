@@ -276,6 +276,19 @@ def test_neither_figure_has_a_barrier_when_all_is_shown(moved):
     assert found == set()
 
 
+def test_a_row_of_sounds_ends_when_something_else_is_to_be_heard(moved):
+    page = moved("mistakes")
+    begin(page)
+    page.keyboard.press("0")
+    page.click(".mistakes-near button >> text='The word, then both'")
+    page.focus(".map-canvas")
+    page.keyboard.press("PageDown")
+    before = page.evaluate("made.length")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(2500)  # longer than the rest of the row
+    assert page.evaluate("made.length") == before + 1, "the map's sound, and none of the row's after it"
+
+
 # ---- The map ----
 
 
