@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 import small_course
 from IPython.core.inputtransformer2 import TransformerManager
@@ -178,6 +179,17 @@ class TestEach:
         text = json.dumps(NOTEBOOKS[name])
         assert not re.search(rf"(?<![\w.])({re.escape(str(FOLDER.parent))}|/home|/root|/Users|/tmp)/", text)
         assert "papermill" not in NOTEBOOKS[name].metadata
+
+
+def test_the_table_of_the_audit_is_shown_whole():
+    """Notes are sentences, and have no number of clips."""
+    report = pd.DataFrame({"check": ["note"], "clips": pd.array([None], "Int64"), "advice": ["The age is odd. " * 9]})
+    (wide,) = [one for cell in code(NOTEBOOKS["01_data"]) for one in re.findall(r"pd\.set_option.+", cell.source)]
+    (last,) = [cell.source.splitlines()[-1] for cell in code(NOTEBOOKS["01_data"]) if "corpora.audit(rec" in cell.source]
+    with pd.option_context("display.max_colwidth", 50):
+        exec(wide, {"pd": pd})
+        page = eval(last, {"report": report})._repr_html_()
+    assert "The age is odd. " * 8 in page and "NA" not in page
 
 
 @pytest.mark.slow
