@@ -79,6 +79,8 @@ def test_the_links_of_a_notebook_lead_to_files_of_the_repository():
     followed = 0
     for path in prose.notebooks():
         for number, text in enumerate(terms.read(path)):
+            found = re.search(r"\{[\w:]+\}`|^(?:```|:::)\{", text, re.MULTILINE)
+            assert not found, f"{path.name}, cell {number}: only Sphinx reads {found[0]}"
             for link in re.findall(r"\]\(([^)\s]+)\)", text):
                 if not re.match(r"https?:|#", link):
                     followed += 1
