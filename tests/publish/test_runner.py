@@ -127,6 +127,12 @@ def test_what_is_wrong_is_found_before_anything_starts(notebooks, executed):
     runner.run(name="first", source=notebooks)
     with pytest.raises(CourseError, match="holds a run with"):
         runner.run(name="first", lane="full", source=notebooks)
+    for folder in ("anna/words", "ben/words"):  # two of one name, and so of one run
+        (notebooks / folder).mkdir(parents=True)
+        (notebooks / folder / "7_me_0.wav").touch()
+    runner.run(str(notebooks / "anna/words"), source=notebooks)
+    with pytest.raises(CourseError, match=r"fast-words holds a run with .*anna.words'.*, not .*ben.words'"):
+        runner.run(str(notebooks / "ben/words"), source=notebooks)
 
 
 def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
