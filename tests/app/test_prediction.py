@@ -573,7 +573,7 @@ def test_predict_asks_nobody_and_leaves_nothing_behind(said, tmp_path):
 
 def test_an_exported_model_has_its_own_threshold_and_needs_no_pytorch(models, folder):
     code = (
-        "import sys; sys.modules['torch'] = None; from spokendigits.app import cli; "
+        "import sys; sys.modules |= {'torch': None, 'sklearn': None}; from spokendigits.app import cli; "
         f"sys.exit(cli.main(['predict', {str(folder / 'a.wav')!r}, '--model', {str(models / 'digits.onnx')!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
