@@ -185,7 +185,9 @@ def test_the_table_of_the_audit_is_shown_whole():
     """Notes are sentences, and have no number of clips."""
     report = pd.DataFrame({"check": ["note"], "clips": pd.array([None], "Int64"), "advice": ["The age is odd. " * 9]})
     (wide,) = [one for cell in code(NOTEBOOKS["01_data"]) for one in re.findall(r"pd\.set_option.+", cell.source)]
-    (last,) = [cell.source.splitlines()[-1] for cell in code(NOTEBOOKS["01_data"]) if "corpora.audit(rec" in cell.source]
+    (last,) = [
+        cell.source.splitlines()[-1] for cell in code(NOTEBOOKS["01_data"]) if "corpora.audit(rec" in cell.source
+    ]
     with pd.option_context("display.max_colwidth", 50):
         exec(wide, {"pd": pd})
         page = eval(last, {"report": report})._repr_html_()
