@@ -226,7 +226,7 @@ def write(
             print("files", flush=True)
             shutil.copytree(html, folder / "book")
             copy_course(source, folder / "course")
-            students.write(folder / "students", source / "notebooks")
+            students.write(folder / "students", source / "notebooks", pages="../book")  # as they are installed
             for corpus in recordings:
                 shutil.copytree(corpus.root, folder / "data" / corpus.name, ignore=shutil.ignore_patterns(".*"))
             (folder / "data" / "LICENCES.txt").write_text(

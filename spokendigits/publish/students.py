@@ -14,19 +14,20 @@ NOTE = f"""> **Student copy** of *Spoken digits* {__version__}. Solutions and ou
 > Run the cells from top to bottom with Shift+Enter. Write your answers where it says `# your answer`."""
 
 
-def write(target: Path | str | None = None, source: Path | str | None = None) -> Path:
+def write(target: Path | str | None = None, source: Path | str | None = None, pages: str | None = None) -> Path:
     """Writes a copy of every notebook into the folder `target` and returns it: all of them, or none.
 
     target: replaced as a whole (None: `_build/students` of the checkout). source: the folder of the notebooks (None: the
-    checkout's). Raises CourseError that names the notebook when an exercise has no cell tagged `solution`: its solution
-    would stand in the copy.
+    checkout's). pages: the folder of the book's pages as seen from the copies, where these are to be moved. Raises
+    CourseError that names the notebook when an exercise has no cell tagged `solution`: its solution would stand in the copy.
     """
     source = Path(source or lanes.repository() / "notebooks")
     target = Path(target or source.parent / "_build" / "students")
     copies = {path.name: copy(path) for path in notebooks(source)}
-    # In the checkout the pages lie elsewhere than seen from the notebooks; in a pack they lie beside the copies, too.
-    pages = Path(os.path.relpath(source.parent / "book", target)).as_posix()
-    for cell in (cell for one in copies.values() for cell in one.cells if target.is_relative_to(source.parent)):
+    # In the checkout the pages lie elsewhere than seen from the notebooks.
+    if pages is None and target.is_relative_to(source.parent):
+        pages = Path(os.path.relpath(source.parent / "book", target)).as_posix()
+    for cell in (cell for one in copies.values() for cell in one.cells if pages):
         cell.source = cell.source.replace("](../book/", f"]({pages}/")
     with atomic_folder(target) as folder:
         for name, notebook in copies.items():

@@ -172,6 +172,7 @@ def test_what_is_in_it(made, checkout):
     assert len((made / "README.txt").read_text().splitlines()) == 3
     solved, copy = ((made / part / "01_small.ipynb").read_text() for part in ("course/notebooks", "students"))
     assert "the whole trick" in solved and "the whole trick" not in copy
+    assert "](../book/glossary.md)" in copy, "where the installer puts them, the pages lie beside the copies"
     assert len(list((made / "data" / "synthetic").rglob("*.wav"))) == 10
     assert "espeak-ng" in (made / "data" / "LICENCES.txt").read_text()
     packages = (made / "wheels" / "LICENCES.txt").read_text()
