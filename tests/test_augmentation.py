@@ -1,15 +1,22 @@
 """Augmentation: each part does what it says to real recordings, and nothing else."""
 
+import functools
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
 import numpy as np
 import pytest
 import torch
 
 from spokendigits.augmentation import COLOUR, GATE, MASK_BINS, MASK_SECONDS, MASKS, STRETCH, TILT, WARP, Augment
+from spokendigits.checks import expect
 from spokendigits.classifier import Classifier
 from spokendigits.errors import CourseError
 from spokendigits.frontend import LogMel
 from spokendigits.recipe import AUGMENTATIONS, Recipe
 
+NOTEBOOK = "notebooks/06_real_voices.ipynb"
 RECIPE = Recipe(
     sample_rate=16_000,
     window=512,
@@ -61,6 +68,24 @@ def test_each_part_changes_every_clip_in_its_own_way(part):
     assert sum(changed) >= (8 if part in ("voice", "band", "mask") else 1), "the others leave some clips alone"
     # Cuts lie between frames, so that two clips may be cut alike.
     assert len({one.numpy().tobytes() for one in found}) >= (2 if part == "cut" else sum(changed))
+
+
+def test_notebook_6_shows_a_draw_that_changed_something_and_ends_where_none_does(capsys):
+    """Most parts draw lots first. Silence stays silence."""
+    cells = [cell.source for cell in nbformat.read(Path(__file__).parents[1] / NOTEBOOK, 4).cells]
+    (shown,) = [number for number, source in enumerate(cells) if "for part in AUGMENTATIONS" in source]
+    names = dict.fromkeys(("SYNTHETIC", "lane_recipe"), Recipe.preset("voices"))
+    names |= {"AUGMENTATIONS": AUGMENTATIONS, "Augment": Augment, "LogMel": LogMel, "torch": torch, "expect": expect}
+    names |= {"functools": functools, "six": SimpleNamespace(index=[0])}
+    names["plots"] = SimpleNamespace(mel_pictures=lambda *_: None)
+    for corpus, audio, seeds in (("fsdd", word(1), range(4)), ("folder", 0 * word(1), [5])):
+        names |= {"recordings": SimpleNamespace(name=corpus), "clips": SimpleNamespace(audio=audio.numpy())}
+        for seed in seeds:
+            exec(cells[shown].replace("manual_seed(5)", f"manual_seed({seed})"), names)
+            exec(cells[shown + 1], names)
+            plain, *others = names["pictures"]
+            assert corpus == "folder" or all((one - plain).abs().max() > 0.1 for one in others)
+    assert capsys.readouterr().out.count("each part should change something") == 1
 
 
 def test_the_same_seed_draws_the_same_and_the_next_batch_differs():
