@@ -396,6 +396,10 @@ def test_a_folder_without_recordings_is_one_line(tmp_path):
     assert len(fsdd.verify(tmp_path / "empty")) == 1
     refused("no FSDD recordings", corpora.read, "fsdd", tmp_path / "empty")
     refused("no AudioMNIST recordings", corpora.read, "audiomnist", tmp_path / "empty")
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
+        archive.writestr("notes.txt", "none")
+    # Without the place where it was unpacked, which is gone.
+    refused("empty.zip: not FSDD v1.0.10: no FSDD", corpora.fetch, "fsdd", tmp_path / "empty.zip", progress=False)
 
 
 # Names
