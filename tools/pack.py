@@ -32,7 +32,7 @@ import spokendigits
 from spokendigits import corpora
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.errors import CourseError
-from spokendigits.files import atomic_file, atomic_folder, data_folder, sha256, write_json
+from spokendigits.files import atomic_file, atomic_folder, data_folder, half_made, sha256, write_json
 from spokendigits.publish import book, npm, students
 from spokendigits.recipe import Recipe
 from tools.stale import pins
@@ -163,9 +163,9 @@ class Wheels:
         with tqdm(total=len(missing), desc=f"packages for {computer}", unit="package", disable=not missing) as bar:
             for start in range(0, len(missing), AT_ONCE):
                 part = missing[start : start + AT_ONCE]
-                with tempfile.TemporaryDirectory(dir=self.folder) as fresh:
-                    self._fetch([f"{one.name}{one.specifier}" for one in part], computer, fresh)
-                    for path in Path(fresh).glob("*.whl"):
+                with half_made(self.folder / "fetched") as fresh:
+                    self._fetch([f"{one.name}{one.specifier}" for one in part], computer, str(fresh))
+                    for path in fresh.glob("*.whl"):
                         self.digests[path.name] = sha256(path)
                         os.replace(path, self.folder / path.name)
                 write_sums(self.folder / SUMS, self.digests)

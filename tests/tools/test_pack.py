@@ -20,7 +20,7 @@ from small_course import with_exercise
 
 from spokendigits import corpora
 from spokendigits.errors import CourseError
-from spokendigits.files import read_json, write_json
+from spokendigits.files import HALF, read_json, write_json
 from tools import pack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -300,6 +300,7 @@ def test_a_stop_while_fetching_keeps_what_came(checkout, index, html, monkeypatc
 
     def one_then_stop(command, **options):
         asked.append(command[-1])
+        assert HALF in command[command.index("--wheel-dir") + 1], "what a kill leaves, the next start clears away"
         if len(asked) == 2:
             raise KeyboardInterrupt
         return run(command, **options)
