@@ -106,7 +106,7 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	# uv installs the same lock five times as fast as pip. Of pip's settings it knows none: it is told the package index.
 	$(BIN)/python -m pip install --quiet --no-user --disable-pip-version-check uv==0.13.9
-	index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}}"; \
+	index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config list 2>/dev/null | sed -n 's/^global.index-url=.\(.*\).$$/\1/p')}}"; \
 	uv="$(BIN)/uv pip install --quiet --python $(BIN)/python $${index:+--default-index $$index}"; \
 	$$uv -r requirements.lock && $$uv --no-deps -e .
 	@touch $(READY)

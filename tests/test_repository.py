@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -223,15 +224,19 @@ def test_every_target_of_the_makefile_says_what_it_does():
 
 
 def test_the_setup_heeds_pips_settings_and_takes_one_release_of_uv(tmp_path):
-    """`user = true`, and a mirror: uv knows neither."""
+    """`user = true`, and a mirror, in a variable or a file: uv knows neither."""
     said = subprocess.run(["make", "-n", "setup", f"VENV={tmp_path}"], cwd=ROOT, capture_output=True, text=True).stdout
     assert re.search(r"pip install .*--no-user .*uv==\d", said)
     shell = re.search(r"^index=.*\n.*--default-index \$index\}\"; ", said.replace("\\\n", "\n"), re.MULTILINE)[0]
-    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"):
-        done = subprocess.run(
-            ["sh", "-c", f"{shell} echo $uv"], env={name: "https://mirror"}, capture_output=True, text=True
-        )
-        assert done.stdout.endswith("--default-index https://mirror\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://mirror\n")
+    places = {"PIP_INDEX_URL": "https://mirror", "UV_DEFAULT_INDEX": "https://mirror"}
+    for name, value in (places | {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}).items():
+        environment = {"PATH": os.environ["PATH"], name: value}
+        done = subprocess.run(["sh", "-c", f"{shell} echo $uv"], env=environment, capture_output=True, text=True)
+        assert done.stdout.endswith("--default-index https://mirror\n"), name
 
 
 def test_the_lab_is_where_the_book_looks_for_it():
