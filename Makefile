@@ -8,7 +8,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loads
 .PHONY: run test check test-all lint book lab students pack slides pdf outputs full real synthetic transfer small strangers bench gpu seat stale links clean setup help
 .DEFAULT_GOAL := run
 
-# Makes the data, runs the seven notebooks in order, builds the book. Seven minutes on two cores.
+# Makes the data, runs the seven notebooks in order, builds the book. 7 minutes on two cores.
 run: $(READY)
 	$(BIN)/spokendigits run
 

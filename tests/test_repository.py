@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 import spokendigits
 from spokendigits import lanes
 from spokendigits.app import cli, doctor
-from spokendigits.corpora import audiomnist, synthetic
+from spokendigits.corpora import audiomnist, speech_commands, synthetic
 from tools import pack, stale
 from tools.reading import code_minutes
 
@@ -206,7 +206,7 @@ def test_the_numbers_of_the_readme_are_those_of_the_code_and_of_the_stored_run()
     run, checks = (int(re.search(rf"`make {name}` .*\| about (\d+) minutes", page)[1]) for name in ("run", "test"))
     # The notebooks' seconds, and a minute for the book.
     assert 0 <= run - sum(lanes.stored("fast")["course"]["seconds"].values()) / 60 < 1.5
-    assert f"about {checks} minutes on two" in contributing
+    assert f"about {checks} minutes on two" in contributing and f"the book. {run} minutes on two" in text("Makefile")
     shape = audiomnist.SHAPE
     clips = shape["speakers"] * shape["digits"] * shape["takes"]
     assert f"| `audiomnist` | AudioMNIST: {clips:,} recordings of {shape['speakers']} people" in page
@@ -216,6 +216,8 @@ def test_the_numbers_of_the_readme_are_those_of_the_code_and_of_the_stored_run()
     )
     people = lanes.stored("fsdd")["loso_mean"]
     assert f"Free Spoken Digit Dataset: {people['clips']:,} recordings of {len(people['speakers'])} people" in page
+    many = f"{speech_commands.SHAPE[0]:,}"
+    assert f"Speech Commands: {many} recordings" in page and f"{many} human" in text("book/how_to_use.md")
 
 
 def test_every_target_of_the_makefile_says_what_it_does():
