@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spokendigits import lanes
+from spokendigits import intervals, lanes
+from spokendigits.corpora.corpus import COLUMNS, PROBABILITIES, table_of
 from spokendigits.files import read_json, write_json
 from spokendigits.publish.runner import STATE
-from spokendigits.publish.words import AVERAGED, fast, full
+from spokendigits.publish.words import AVERAGED, fast, full, in_words
 from spokendigits.recipe import Recipe
 from studies import bench_report as report
 from studies import words
@@ -54,6 +55,15 @@ def test_the_words_of_the_seeds_runs_are_those_of_their_numbers(tmp_path):
     assert full(run)["curves"]["loss"] == [*curves["loss"], 2.0], "a rest of steps is a point of its own"
 
 
+def test_the_words_on_people_are_those_of_the_stored_answers():
+    stored = read_json(RESULTS / "people.json")
+    table = pd.DataFrame(stored["table"])
+    pd.testing.assert_frame_equal(table[COLUMNS], table_of(table["path"]))
+    assert (table[PROBABILITIES].to_numpy().argmax(axis=1) == table["predicted"]).all()
+    assert intervals.score(table) == pytest.approx(stored["score"])
+    assert stored["prose"] == {"accuracy_people": in_words(stored["score"])}
+
+
 def parts(value) -> list[dict]:
     """All mappings in what a file of results holds."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -62,8 +72,11 @@ def parts(value) -> list[dict]:
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
 def test_a_stored_score_lies_in_its_interval_and_is_the_mean_of_its_seeds_and_speakers(path):
-    """A number that was changed by hand disagrees with those beside it."""
+    """A number that was changed by hand disagrees with those beside it: a share of clips is one of whole clips."""
     for score in parts(read_json(path)):
+        for name in {"accuracy", "recall"} & score.keys() if isinstance(score.get("clips"), int) else ():
+            right = score[name] * score["clips"] * len(score.get("seeds", "1"))
+            assert right == pytest.approx(score.get("right", round(right)), rel=1e-9, abs=1e-6), score
         for name in {"accuracy", "value", "recall", "difference"} & score.keys() if "low" in score else ():
             assert score["low"] <= score[name] <= score["high"], score
         if "seeds" in score and "accuracy" in score:
