@@ -1,7 +1,9 @@
 """Figures draw the numbers that they are given, and their alt texts say them."""
 
 import re
+import runpy
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +25,12 @@ RECALLS = pd.DataFrame(
 
 def shown(fig) -> tuple[str, str]:
     return plots.described(fig._repr_mimebundle_()["text/plain"])
+
+
+def test_a_readers_own_matplotlibrc_changes_no_figure():
+    with plt.rc_context({"text.usetex": True, "lines.linewidth": 9.0}):
+        runpy.run_path(plots.__file__)  # as it is read at first
+        assert not plt.rcParams["text.usetex"] and plt.rcParams["lines.linewidth"] == 1.5
 
 
 def test_intervals_stand_in_rows_from_the_top_with_their_numbers():
