@@ -75,6 +75,10 @@ def test_the_minutes_that_a_notebook_states_are_read(tmp_path):
     notebook(tmp_path / "notebooks", "02_b", [new_markdown_cell("# B\n\n**Time** soon.")])
     with pytest.raises(CourseError, match=r"02_b\.ipynb: its first cell does not say"):
         book.minutes(tmp_path / "notebooks")
+    cut = tmp_path / "notebooks" / "02_b.ipynb"
+    cut.write_text(cut.read_text()[:99])
+    with pytest.raises(CourseError, match=r"02_b\.ipynb: no whole notebook"):
+        book.minutes(tmp_path / "notebooks")
 
 
 def test_reading_minutes_count_what_is_seen(tmp_path):
