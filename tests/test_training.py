@@ -20,7 +20,7 @@ from spokendigits.clips import make_clips
 from spokendigits.corpora import fsdd
 from spokendigits.errors import CourseError
 from spokendigits.evaluation import predict
-from spokendigits.files import read_json
+from spokendigits.files import read_json, write_json
 from spokendigits.frontend import LogMel
 from spokendigits.intervals import accuracy
 from spokendigits.pretrained import PHOTOGRAPHS
@@ -244,6 +244,10 @@ def test_a_folder_with_another_experiment_is_left_alone(ready, recipe, tmp_path)
     (tmp_path / "mine" / "thesis.txt").write_text("do not touch")
     with pytest.raises(CourseError, match="no run of this course"):
         train(recipe, corpus, clips, parts, tmp_path / "mine", progress=False)
+    write_json(tmp_path / "run" / "run.json", {"other": 1})
+    for begin in (train, train_or_load):
+        with pytest.raises(CourseError, match=r"run\.json: damaged \(no 'recipe', 'clips' in it\)"):
+            begin(recipe, corpus, clips, parts, tmp_path / "run", progress=False)
 
 
 def test_a_changed_corpus_is_no_finished_run(ready, recipe, tmp_path):

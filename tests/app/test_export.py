@@ -308,6 +308,8 @@ def test_mistakes_are_said_before_anything_is_written(own_home, monkeypatch, tmp
         (runs / folder).mkdir(parents=True)
         Classifier(SEED.but(corpus="tones")).save(runs / folder / MODEL)
         (runs / folder / "run.json").write_text('{"recipe": {}, "clips": ""}')
+    shutil.copytree(runs / "mine", runs / "other")
+    (runs / "other" / "run.json").write_text('{"other": 1}')
     (runs / "text.safetensors").write_text("no weights")
     mistakes = {
         "nobody": "nobody: no trained classifier there",
@@ -316,6 +318,7 @@ def test_mistakes_are_said_before_anything_is_written(own_home, monkeypatch, tmp
         "mine --format onnx --threshold inf": "a threshold of inf is no score",
         "mine --format int8": "int8 needs some clips, and tones is not on this machine",
         "mine --format int8 --calibration voices": "and voices is not on this machine",
+        "other --format onnx": "other/run.json: damaged (no 'recipe', 'clips' in it)",
         "text.safetensors": "not readable as safetensors",
     }
     if find_spec("mlflow") is None:

@@ -133,6 +133,9 @@ def test_what_is_wrong_is_found_before_anything_starts(notebooks, executed):
     runner.run(str(notebooks / "anna/words"), source=notebooks)
     with pytest.raises(CourseError, match=r"fast-words holds a run with .*anna.words'.*, not .*ben.words'"):
         runner.run(str(notebooks / "ben/words"), source=notebooks)
+    write_json(runs_folder() / "first" / runner.STATE, {"other": 1})
+    with pytest.raises(CourseError, match=rf"first/{runner.STATE}: damaged"):
+        runner.run(name="first", source=notebooks)
 
 
 def test_tidy_keeps_only_the_last_state_of_a_progress_bar():
