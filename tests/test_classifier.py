@@ -165,6 +165,7 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.timeout(60)  # a hub's client that is told to wait would wait for minutes
 def test_imagenet_weights_from_a_hub_from_its_cache_and_not_at_all(recipe, tmp_path, monkeypatch):
     """With the smallest network that has its weights on the hub; resnet50's way is the same."""
     torch.manual_seed(0)

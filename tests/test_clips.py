@@ -111,6 +111,7 @@ def bad_files(folder):
     }
 
 
+@pytest.mark.timeout(60)  # a pipe without a writer would be waited for
 def test_each_bad_file_gets_one_line_that_names_it(tmp_path):
     for name, words in bad_files(tmp_path).items():
         with pytest.raises(CourseError, match=words) as caught:
