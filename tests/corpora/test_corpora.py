@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from serving import closed_port
 from spokendigits import corpora, lanes
 from spokendigits.corpora import audiomnist, folder, fsdd
 from spokendigits.corpora import download as downloads
+from spokendigits.splits import Split
 from spokendigits.topics import sound
 
 META = {  # the published file's kinds of slips: ages as text, a joke, spellings
@@ -402,9 +404,15 @@ def test_a_folder_without_recordings_is_one_line(tmp_path):
     refused("empty.zip: not FSDD v1.0.10: no FSDD", corpora.fetch, "fsdd", tmp_path / "empty.zip", progress=False)
 
 
+def test_what_github_packs_is_one_commit_or_release_and_no_branch():
+    for address in (*audiomnist.SOURCES["github"], *fsdd.SOURCES["github"]):
+        assert re.search(r"/([0-9a-f]{40}|refs/tags/v[\d.]+?)(\.zip)?$", address), address
+
+
 # Names
 
 
+@pytest.mark.timeout(60)  # a pipe without a writer would be waited for
 def test_unknown_names_are_one_line_with_a_guess(tmp_path, home):
     assert "Did you mean 'fsdd'?" in refused("no such corpus", corpora.load, "fssd")
     assert "Did you mean 'audiomnist'?" in refused("no such corpus", corpora.load, "AudioMNIST")
@@ -425,7 +433,7 @@ def test_unknown_names_are_one_line_with_a_guess(tmp_path, home):
 def test_own_recordings_by_file_name(tmp_path):
     tone(tmp_path / "7_anna_maria_0.wav")
     tone(tmp_path / "more" / "3_ben_12.flac")
-    tone(tmp_path / "more" / "4_ben_1.ogg", rate=16000)
+    tone(tmp_path / "more" / "4_ben_1.opus", rate=16000, format="OGG", subtype="OPUS")
     tone(tmp_path / "more" / "5_ben_1.mp3", rate=16000)
     tone(tmp_path / "more" / "6_ben_1.aiff")
     (tmp_path / "more" / "._5_ben_1.wav").write_bytes(b"what a Mac leaves behind")
@@ -434,7 +442,7 @@ def test_own_recordings_by_file_name(tmp_path):
     assert corpus.table[["path", "digit", "speaker", "take"]].to_numpy().tolist() == [
         ["7_anna_maria_0.wav", 7, "anna_maria", 0],
         ["more/3_ben_12.flac", 3, "ben", 12],
-        ["more/4_ben_1.ogg", 4, "ben", 1],
+        ["more/4_ben_1.opus", 4, "ben", 1],
         ["more/5_ben_1.mp3", 5, "ben", 1],
         ["more/6_ben_1.aiff", 6, "ben", 1],
     ]
@@ -507,7 +515,7 @@ def test_own_recordings_by_other_patterns(tmp_path, pattern, names):
         }
 
 
-def test_a_file_name_without_a_digit_is_one_line(tmp_path):
+def test_a_file_name_without_a_digit_is_one_line(tmp_path, monkeypatch):
     tone(tmp_path / "7_anna_0.wav")
     tone(tmp_path / "seven_anna_1.wav")
     text = refused("1 of 2 file names", corpora.load, str(tmp_path))
@@ -516,6 +524,12 @@ def test_a_file_name_without_a_digit_is_one_line(tmp_path):
     refused("{word} is not known", folder.read, tmp_path, "{digit}_{word}.wav")
     (tmp_path / "none").mkdir()
     refused("no recordings here", corpora.load, str(tmp_path / "none"))
+
+    def forbidden(folder):  # root may read all
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    refused(f"{tmp_path}: Permission denied", corpora.load, str(tmp_path))
 
 
 def test_own_recordings_by_csv(tmp_path):
@@ -546,8 +560,10 @@ def test_own_recordings_by_csv(tmp_path):
     assert corpus.table["age"].fillna(-1).tolist() == [30, 31, -1]
     assert corpus.table["gender"].tolist() == ["female", "male", "d"]
     assert corpus.notes[0] == "Ages that are none count as missing: inf." and len(corpus.notes) == 2
-    alt = sound.speakers(corpus.table.assign(speaker=["$x^{$", "$x^{$", "b"]))._repr_mimebundle_()["text/plain"]
+    table = corpus.table.assign(speaker=["$x^{$", "$x^{$", "b"])
+    alt = sound.speakers(table)._repr_mimebundle_()["text/plain"]
     assert "2 speakers (1 d, 1 female)" in alt or "2 speakers (1 female, 1 d)" in alt
+    assert sound.split_map(table, {"random": Split(*np.split(np.arange(3), [1, 2]))})._repr_mimebundle_()
 
 
 @pytest.mark.parametrize(
