@@ -16,6 +16,7 @@ import threading
 import time
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -287,8 +288,11 @@ def test_folders_are_walked_in_order(folder):
     paths = [str(folder / name) for name in ORDER]
     assert list(recordings([str(folder)])) == paths
     (folder / "b" / "loop").symlink_to(folder)
+    (folder / "y.m4a").write_text("what a phone makes")
     (folder / "z.wav").symlink_to(folder / "nowhere")
-    assert list(recordings([str(folder)])) == [*paths[:-1], str(folder / "z.wav"), paths[-1]]
+    os.mkfifo(folder / "zz.wav")
+    unread = [str(folder / name) for name in ("y.m4a", "z.wav")]  # and each is said to be none
+    assert list(recordings([str(folder)])) == [*paths[:-1], *unread, paths[-1]]
     named = [str(folder / "notes.txt"), "-"]
     assert list(recordings([*named, str(folder / "b")])) == [*named, *paths[1:5]]
     assert list(recordings([paths[0]] * 2)) == paths[:1], "what is named twice in a row comes once"
@@ -320,7 +324,8 @@ def test_a_folder_is_read_and_what_is_bad_is_said(folder, model, tmp_path, capsy
     assert out.count("\n") == 1 and out.split("\t")[3] == "5" and err == "", "a file alone has no bar and no table"
 
 
-def test_what_cannot_be_read_is_one_line_each(said, model, tmp_path, capsys):
+@pytest.mark.timeout(60)  # one of them has no end
+def test_what_cannot_be_read_is_one_line_each(said, model, tmp_path, capsys, monkeypatch):
     for suffix in ("wav", "flac"):
         soundfile.write(tmp_path / f"whole.{suffix}", spoken(said, PI)[0], RATE)
         data = (tmp_path / f"whole.{suffix}").read_bytes()
@@ -352,6 +357,13 @@ def test_what_cannot_be_read_is_one_line_each(said, model, tmp_path, capsys):
         assert err.startswith(f"error: {tmp_path / name}: ") and problem in err
         assert pd.read_csv(table)["digit"].tolist() == ["not readable"]
 
+    def forbidden(folder):  # root may read all
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", forbidden)
+    assert find_digits([str(tmp_path)], "ear.onnx", progress=False) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}: Permission denied. It is left out.\n"
+
 
 def test_silence_and_soft_noise_are_no_speech(model, tmp_path, capsys):
     soundfile.write(tmp_path / "silence.wav", np.zeros(3 * RATE), RATE)
@@ -377,6 +389,12 @@ def test_standard_input_and_pipes_are_recordings(said, model, tmp_path, monkeypa
         monkeypatch.setattr(sys, "stdin", given)
         assert find_digits(["-"], "ear.onnx") == 1
         assert capsys.readouterr().err == f"error: -: {said}. It is left out.\n"
+    blocks = iter([recording.BLOCK] * 9)
+    endless = SimpleNamespace(buffer=SimpleNamespace(read=lambda size: bytes(next(blocks))))
+    monkeypatch.setattr(recording, "LARGEST", 2 * recording.BLOCK)
+    monkeypatch.setattr(sys, "stdin", endless)
+    with pytest.raises(CourseError, match="more came through the pipe than a recording can hold"):
+        read_words("-", model)
 
 
 def test_a_table_cut_anywhere_ends_the_same(folder, said, model, ear, tmp_path, capsys):
@@ -405,6 +423,16 @@ def test_a_table_cut_anywhere_ends_the_same(folder, said, model, ear, tmp_path, 
     soundfile.write(folder / "ÿ.wav", spoken(said, [7])[0], RATE)
     find_digits([str(folder)], "ear.onnx", whole, progress=False)
     assert pd.read_csv(whole)["digit"].tolist() == [*SAID, "7"], "recordings that came later are added"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_name_that_is_no_text_is_read_and_its_table_continued(said, model, tmp_path, capsys):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.wav"
+    soundfile.write(path, spoken(said, [7])[0], RATE)
+    for _ in range(2):
+        assert find_digits([os.fsdecode(path)], "ear.onnx", tmp_path / "out.csv") == 0
+        assert capsys.readouterr().out.split("\t")[3] == "7"
+    assert (tmp_path / "out.csv").read_bytes().count(b"/caf\xe9.wav,") == 1
 
 
 def test_a_table_is_continued_only_by_what_began_it(folder, model, tmp_path):
