@@ -588,14 +588,20 @@ print(status, told, sorted(map(str, pathlib.Path.home().rglob("*"))))
 """
 
 
-def test_predict_asks_nobody_and_leaves_nothing_behind(said, tmp_path):
+TRAIN = "train --name a --corpus {tones} --set backbone=test_resnet.r160_in1k --set weights=none --set epochs=1"
+
+
+@pytest.mark.parametrize("command", ["predict {wav}", pytest.param(TRAIN, marks=pytest.mark.slow)])
+def test_a_command_asks_nobody_and_leaves_nothing_behind(command, said, tones, tmp_path):
     """ONNX Runtime would write an identity into the reader's home, and tell its makers what runs it."""
     soundfile.write(tmp_path / "a.wav", said[7], RATE)
     (tmp_path / "home").mkdir()
     kept = {name: os.environ[name] for name in ("PATH", "SPOKENDIGITS_HOME")}
     environment = kept | {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", QUIET, "predict", str(tmp_path / "a.wav")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    line = command.format(wav=tmp_path / "a.wav", tones=tones.root).split()
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET, *line], capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
     assert done.stdout.splitlines()[-1:] == ["0 [] []"], done.stdout + done.stderr
 
 
