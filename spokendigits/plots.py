@@ -94,8 +94,8 @@ def draw_band(ax: Axes, x: pd.Series, table: pd.DataFrame, column: str, colour: 
     return line
 
 
-def waveforms(clips: Sequence[np.ndarray], titles: Sequence[str], sample_rate: int) -> Figure:
-    """Waveforms below one another on one scale."""
+def waveforms(clips: Sequence[np.ndarray], titles: Sequence[str], sample_rate: int, caption: str) -> Figure:
+    """Waveforms below one another on one scale. The caption says what to look for, as in all these figures."""
     fig, axes = grid(len(clips), 1, 8, 1.5, sharex=True, sharey=True)
     notes = []
     for ax, audio, title in zip(axes, clips, titles, strict=True):
@@ -105,10 +105,10 @@ def waveforms(clips: Sequence[np.ndarray], titles: Sequence[str], sample_rate: i
         notes.append(f"{title}, {len(audio) / sample_rate:.2f} s long, loudest at {loudest:.2f} s")
     axes[-1].set(xlabel="seconds", xlim=(0, max(map(len, clips)) / sample_rate))
     alt = f"Waveforms, amplitude against time: {'; '.join(notes)}."
-    return describe(fig, alt, "The further a wave swings from its middle line, the louder the sound is at that moment.")
+    return describe(fig, alt, caption)
 
 
-def mel_pictures(pictures: np.ndarray, titles: Sequence[str], *recipes: Recipe) -> Figure:
+def mel_pictures(pictures: np.ndarray, titles: Sequence[str], *recipes: Recipe, caption: str) -> Figure:
     """A grid of log-mel pictures [n, n_mels, frames], four in a row, on one colour scale; of one recipe, or of one each."""
     fig, axes = grid(len(pictures), 4, 8, 2.2)
     low, high, notes = np.min(pictures), np.max(pictures), []
@@ -121,7 +121,7 @@ def mel_pictures(pictures: np.ndarray, titles: Sequence[str], *recipes: Recipe) 
         silent = f", {blank} mel bins without any sound" if blank else ""
         notes.append(f"{note} {seconds:.2f} s in mel bin {row}{silent}")
     alt = f"{len(pictures)} log-mel pictures. {'; '.join(notes)}."
-    return describe(fig, alt, "Time runs to the right in seconds, tones rise at the left in hertz, and bright is loud.")
+    return describe(fig, alt, caption)
 
 
 def confusion(counts: pd.DataFrame) -> Figure:
@@ -179,13 +179,11 @@ def interval_words(row: pd.Series) -> str:
     return f"(95 % interval {row['low']:.1%} to {row['high']:.1%})"
 
 
-def comparison(scores: pd.DataFrame) -> Figure:
+def comparison(scores: pd.DataFrame, caption: str) -> Figure:
     """Scores of several evaluations side by side; a row each with accuracy, low, high (shares), by name."""
-    (fig, _), shares = _intervals(scores, "accuracy", scores.index, 0.45), scores["accuracy"]
+    fig, _ = _intervals(scores, "accuracy", scores.index, 0.45)
     parts = [f"{name} {row['accuracy']:.1%} {interval_words(row)}" for name, row in scores.iterrows()]
-    alt = f"Accuracy with intervals: {'; '.join(parts)}."
-    gap = f"{100 * np.ptp(shares):.1f} points from “{shares.idxmin()}” up to “{shares.idxmax()}”"
-    return describe(fig, alt, f"It is {gap}; a long line says that little is known.")
+    return describe(fig, f"Accuracy with intervals: {'; '.join(parts)}.", caption)
 
 
 def split_gap(scores: pd.DataFrame) -> Figure:
@@ -230,12 +228,14 @@ def groups(table: pd.DataFrame, by: str) -> Figure:
     fig, ax = _intervals(table, "recall", labels, 0.32, overall, s=areas, color=fill, edgecolor=BLUE)
     ax.set(xlabel=f"{ax.get_xlabel()}; dashed: all together", ylabel=by)
     alt = f"Recall by {by} with 95 % intervals, worst first, {overall:.1%} over all: {'; '.join(shown[:5])}."
+    caption = "Each dot is a group, as large as its number of clips."
     if small.any():
         alt += f" Hollow, as too small to say much: {', '.join(map(str, table.index[small]))}."
-    return describe(fig, alt, "Each dot is a group, as large as its number of clips; a hollow dot says little.")
+        caption = caption.replace(".", "; a hollow dot says little.")
+    return describe(fig, alt, caption)
 
 
-def learning_curve(curves: dict[str, pd.DataFrame], by: str) -> Figure:
+def learning_curve(curves: dict[str, pd.DataFrame], by: str, caption: str) -> Figure:
     """Accuracy against how much there was to learn from; `by` says of what: "speakers", "clips a speaker".
 
     curves: {name: a row for each size, with number (0 or more), accuracy, low, high (shares)}.
@@ -254,4 +254,4 @@ def learning_curve(curves: dict[str, pd.DataFrame], by: str) -> Figure:
     ax.set(xlabel=f"{by} to learn from", ylabel="accuracy in per cent")
     ax.legend(loc="lower right")
     alt = f"Accuracy, with 95 % intervals, against the number of {by} to learn from. {'; '.join(parts)}."
-    return describe(fig, alt, "Look for where a line still climbs: there, more to learn from would pay.")
+    return describe(fig, alt, caption)

@@ -137,6 +137,6 @@ def draw_risk_coverage(curves: dict[str, pd.DataFrame]) -> Figure:
         parts.append(f"{name} misreads {whole['risk']:.1%} if it answers all clips, {surest}")
     ax.set(xlabel="clips answered, in per cent, the surest first", ylabel="misread, in per cent", xlim=(0, 100))
     ax.set_ylim(0, 100 * min(1, 1.1 * top))
-    ax.legend(loc="upper center")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     alt = f"Risk against coverage, with 95 % intervals: {'; '.join(parts)}."
     return describe(fig, alt, "Further to the left the model answers fewer clips, only those that it is surest of.")

@@ -250,7 +250,9 @@ def draw_map(points: np.ndarray, table: pd.DataFrame, label: str) -> Figure:
     return describe(fig, alt, "Each digit on the map is one clip, and a ring marks a clip that was misread.")
 
 
-def draw_cams(pictures: np.ndarray, maps: dict[str, np.ndarray], titles: Sequence[str], recipe: Recipe) -> Figure:
+def draw_cams(
+    pictures: np.ndarray, maps: dict[str, np.ndarray], titles: Sequence[str], recipe: Recipe, caption: str
+) -> Figure:
     """A row for each clip: its log-mel picture [n, n_mels, frames], then the same in grey under each of the maps.
 
     maps: {heading: [n, n_mels, frames]} in 0 ... 1, such as of `explain.grad_cam` for a classifier and for its randomised copy.
@@ -274,7 +276,7 @@ def draw_cams(pictures: np.ndarray, maps: dict[str, np.ndarray], titles: Sequenc
     for ax, heading in zip(axes[0], ["log-mel picture", *maps], strict=True):
         ax.set_title(heading)
     alt = f"Log-mel pictures of {count} clips; beside each, in orange on grey, where evidence lies: {'; '.join(notes)}."
-    return describe(fig, alt, "The more orange a place is, the more it speaks for the digit that was asked about.")
+    return describe(fig, alt, caption)
 
 
 def draw_cam_sanity(checks: dict[str, pd.DataFrame]) -> Figure:

@@ -65,7 +65,7 @@ def draw_network(fields: pd.DataFrame, classifier: Classifier) -> Figure:
         colour = (ORANGE if place == 0 else GREY) if place in (0, len(boxes) - 1) else BLUE
         ax.add_patch(Rectangle((x, -high / 2), wide, high, color=colour, alpha=0.75))
         shape = f"{channels} × {height} × {width}" if height > 1 or width > 1 else f"{channels}"
-        ax.text(x + wide / 2, -1.55, f"{name}\n{shape}", ha="center", va="top", fontsize=7)
+        ax.text(x + wide / 2, -1.55, f"{name}\n{shape}", ha="center", va="top", fontsize=9)
         if place:
             ax.add_patch(FancyArrowPatch((x - 0.32, 0), (x - 0.02, 0), arrowstyle="-|>", mutation_scale=9, color=GREY))
         x += wide + 0.35
@@ -77,7 +77,11 @@ def draw_network(fields: pd.DataFrame, classifier: Classifier) -> Figure:
         f"Each has more channels and fewer positions; the last has {last[1]} channels of {last[2]} x {last[3]}. Their average "
         "over all positions goes to ten answers."
     )
-    return describe(fig, alt, "A box is as high as its picture has rows, and the wider it is the more channels it has.")
+    return describe(
+        fig,
+        alt,
+        "A box is as high as its picture has rows, and the wider the more channels; below stand channels × rows × columns.",
+    )
 
 
 def draw_stages(seen: dict[str, np.ndarray], classifier: Classifier, audio: torch.Tensor, title: str) -> Figure:
@@ -89,7 +93,7 @@ def draw_stages(seen: dict[str, np.ndarray], classifier: Classifier, audio: torc
     for ax, (name, maps) in zip(axes, {title: picture[None], **seen}.items(), strict=True):
         strongest = maps[maps.std(axis=(1, 2)).argmax()]
         ax.imshow(strongest, origin="lower", aspect="auto", cmap=SOUND, interpolation="nearest")
-        ax.set_title(f"{name}\n{maps.shape[1]} × {maps.shape[2]}", fontsize=8)
+        ax.set_title(f"{name}\n{maps.shape[1]} × {maps.shape[2]}", fontsize=9)
         ax.set(xticks=[], yticks=[])
         parts.append(f"{name} {maps.shape[1]} by {maps.shape[2]}")
     alt = f"One clip in {len(seen) + 1} pictures that grow coarser from left to right: {', '.join(parts)}."
@@ -167,6 +171,6 @@ def draw_starts(histories: dict[str, pd.DataFrame], steps: int) -> Figure:
         values = ", ".join(f"{value:.1%}" for value in history["accuracy"])
         parts.append(f"{name}: {values}")
     ax.set(xlabel="steps", ylabel="accuracy in per cent", ylim=(0, 102))
-    ax.legend(loc="lower right")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     alt = f"Validation accuracy after each epoch of {steps} steps. {'; '.join(parts)}."
     return describe(fig, alt, "All lines made as many steps with the same clips: look how early each of them rises.")

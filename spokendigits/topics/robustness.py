@@ -359,6 +359,7 @@ def draw_robustness(table: pd.DataFrame) -> Figure:
         if kind == "clipping" or np.isinf(condition.clean):
             ax.invert_xaxis()  # worse to the right, as in the other charts
     fig.supylabel("clips recognised, in per cent", fontsize=10)
+    fig.get_layout_engine().set(hspace=0.12)  # a title belongs to the chart below it
     lines["undisturbed"] = undisturbed
     columns = max(1, min(3, 60 // (max(map(len, lines)) + 6)))
     fig.legend(lines.values(), lines, loc="outside lower center", ncols=columns)

@@ -89,7 +89,9 @@ def filters(weights: dict[str, np.ndarray], sample_rate: int) -> Figure:
     axes[-1].set_xlabel("hertz")
     alt = f"Every eighth mel filter as a triangle over frequency, narrow at low tones and wide at high ones. {'; '.join(notes)}."
     return describe(
-        fig, alt, "Each triangle is one mel bin, drawn to one height: the wider it is, the more tones it adds up."
+        fig,
+        alt,
+        "Each triangle is one mel bin in eight: the wider, the more tones it adds up; an empty one cannot be drawn.",
     )
 
 
@@ -121,7 +123,7 @@ def envelope(frame: np.ndarray, sample_rate: int, limit: float = 4500.0) -> tupl
     return hertz, 20 * np.log10(np.abs(response))
 
 
-def spectra(frames: dict[str, np.ndarray], sample_rate: int) -> Figure:
+def spectra(frames: dict[str, np.ndarray], sample_rate: int, caption: str) -> Figure:
     """Spectra of short sounds {title: [samples]} in decibels; over each the curve of `envelope`, its two lowest peaks marked."""
     fig, axes = grid(len(frames), 1, 8, 2.0, sharex=True)
     notes = []
@@ -140,6 +142,4 @@ def spectra(frames: dict[str, np.ndarray], sample_rate: int) -> Figure:
         notes.append(f"{title}: {' and '.join(f'{hertz[peak]:.0f}' for peak in peaks)} hertz")
     axes[-1].set_xlabel("hertz")
     alt = f"Spectra of short sounds, decibels over frequency: close teeth under a smooth curve. Its first peaks: {'; '.join(notes)}."
-    return describe(
-        fig, alt, "The blue teeth are the harmonics of the pitch, and the orange hills are the formants of the mouth."
-    )
+    return describe(fig, alt, caption)

@@ -332,7 +332,7 @@ def test_figures_say_what_they_show(windows, trained):
     maps = {"trained": trained, "random": np.zeros_like(pictures)}
     row, column = positions[7]
     place = f"{4 * column * classifier.recipe.hop / classifier.recipe.sample_rate:.2f} s, mel bin {4 * row}"
-    shown = alt(explain.draw_cams(pictures, maps, ["one", "two"], classifier.recipe))
+    shown = alt(explain.draw_cams(pictures, maps, ["one", "two"], classifier.recipe, ""))
     assert f"two (trained: strongest at {place}, random: nothing)" in shown
     check = pd.DataFrame({"stage": ["fc", "conv1"], "correlation": [0.4, -0.1]})
     shown = alt(explain.draw_cam_sanity({"Grad-CAM": check}))
