@@ -65,11 +65,12 @@ def draw_network(fields: pd.DataFrame, classifier: Classifier) -> Figure:
         colour = (ORANGE if place == 0 else GREY) if place in (0, len(boxes) - 1) else BLUE
         ax.add_patch(Rectangle((x, -high / 2), wide, high, color=colour, alpha=0.75))
         shape = f"{channels} × {height} × {width}" if height > 1 or width > 1 else f"{channels}"
-        ax.text(x + wide / 2, -1.55, f"{name}\n{shape}", ha="center", va="top", fontsize=9)
+        low = -1.5 - 0.6 * (place % 2)  # in turn, so that no two touch
+        ax.text(x + wide / 2, low, f"{name}\n{shape}", ha="center", va="top", fontsize=9)
         if place:
             ax.add_patch(FancyArrowPatch((x - 0.32, 0), (x - 0.02, 0), arrowstyle="-|>", mutation_scale=9, color=GREY))
         x += wide + 0.35
-    ax.set(xlim=(-0.2, x), ylim=(-2.3, 1.6))
+    ax.set(xlim=(-0.2, x), ylim=(-2.7, 1.6))
     ax.set_axis_off()
     last = boxes[-3]
     alt = (
