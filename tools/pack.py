@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.message import Message
-from email.parser import BytesParser
+from email.parser import Parser
 from functools import cached_property
 from pathlib import Path
 
@@ -322,7 +322,7 @@ def metadata(path: Path) -> Message:
     """What a wheel says of itself."""
     with zipfile.ZipFile(path) as wheel:
         (file,) = (one for one in wheel.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", one))
-        return BytesParser().parsebytes(wheel.read(file))
+        return Parser().parsestr(wheel.read(file).decode("utf-8", "replace"))
 
 
 def licences(wheels: Iterable[Path]) -> str:

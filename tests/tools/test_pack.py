@@ -57,7 +57,7 @@ def write_wheel(folder: Path, file: str, source: str = "answer = 42\n", requires
     name, version, tag = file.removesuffix(".whl").split("-", 2)
     files = {
         f"{name}.py": source,
-        f"{name}-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nLicense: MIT\n{requires}",
+        f"{name}-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nLicense: MIT, © Zoë\n{requires}",
         f"{name}-{version}.dist-info/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
         f"{name}-{version}.dist-info/RECORD": "",
     }
@@ -176,7 +176,7 @@ def test_what_is_in_it(made, checkout):
     assert len(list((made / "data" / "synthetic").rglob("*.wav"))) == 10
     assert "espeak-ng" in (made / "data" / "LICENCES.txt").read_text()
     packages = (made / "wheels" / "LICENCES.txt").read_text()
-    assert "\ntiny 1.0: MIT\n" in packages and "`espeakng-loader` holds" in packages and "NVIDIA" in packages
+    assert "\ntiny 1.0: MIT, © Zoë\n" in packages and "`espeakng-loader` holds" in packages and "NVIDIA" in packages
     assert "Version 3, 29 June 2007" in (made / "wheels" / "GPL-3.0.txt").read_text()
     there = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
     assert set(pack.read_sums(made / "SHA256SUMS")) == there - {"SHA256SUMS"}
