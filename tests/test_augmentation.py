@@ -3,6 +3,7 @@
 import functools
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import nbformat
 import numpy as np
@@ -76,8 +77,7 @@ def test_notebook_6_shows_a_draw_that_changed_something_and_ends_where_none_does
     (shown,) = [number for number, source in enumerate(cells) if "for part in AUGMENTATIONS" in source]
     names = dict.fromkeys(("SYNTHETIC", "lane_recipe"), Recipe.preset("voices"))
     names |= {"AUGMENTATIONS": AUGMENTATIONS, "Augment": Augment, "LogMel": LogMel, "torch": torch, "expect": expect}
-    names |= {"functools": functools, "six": SimpleNamespace(index=[0])}
-    names["plots"] = SimpleNamespace(mel_pictures=lambda *_: None)
+    names |= {"functools": functools, "six": SimpleNamespace(index=[0]), "plots": Mock()}
     for corpus, audio, seeds in (("fsdd", word(1), range(4)), ("folder", 0 * word(1), [5])):
         names |= {"recordings": SimpleNamespace(name=corpus), "clips": SimpleNamespace(audio=audio.numpy())}
         for seed in seeds:
