@@ -219,6 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # services may close it
         sys.stdout.reconfigure(errors="backslashreplace")  # a name in letters that this terminal has not
+        os.environ.pop("MPLBACKEND", None)  # figures go to files; a name that matplotlib does not know would end it
     try:
         for name, value in vars(options).items():
             if not all(str(one).strip() for one in (value if isinstance(value, list) else [value])):

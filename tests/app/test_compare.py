@@ -1,6 +1,9 @@
 """Runs side by side: what differs, the scores, what to beware of, and a figure that can be told apart."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -220,6 +223,14 @@ def test_six_runs_fit_a_terminal_and_a_figure_where_it_is_asked_for(written, tmp
     for place in ("file/mine.png", "folder.png", f"{'x' * 300}.png"):
         with pytest.raises(CourseError, match=r"\.png cannot be written \(.+\)\. Give --figure another"):
             report(names, tmp_path / place)
+
+
+def test_a_backend_that_matplotlib_does_not_know_stops_no_figure(written, tmp_path):
+    written("one")
+    written("two")
+    command = [sys.executable, "-m", "spokendigits", "compare", "one", "two", "--figure", str(tmp_path / "mine.png")]
+    subprocess.run(command, env=os.environ | {"MPLBACKEND": "nonsense"}, check=True)
+    assert (tmp_path / "mine.png").stat().st_size > 10_000
 
 
 def curves_of(**roc_auc):
