@@ -1,6 +1,7 @@
 """What the tests share: a home of their own, real recordings, small corpora."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 from spokendigits.corpora.corpus import Corpus
 from spokendigits.recipe import Recipe
+
+# A shell lets its background jobs ignore Ctrl-C, and their children with them: here it is sent on purpose.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMALL = {
     "backbone": "test_resnet.r160_in1k",

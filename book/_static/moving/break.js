@@ -92,6 +92,7 @@
       try {
         await load("spotter", (share) => (share === null ? bar.removeAttribute("value") : (bar.value = share)));
         asking.remove();
+        if (document.activeElement === document.body) presses.firstElementChild.focus({ preventScroll: true });
       } finally {
         bar.hidden = true;
       }
@@ -200,6 +201,7 @@
       shown.style.visibility = "hidden"; // it shows another word
       line.textContent = result.textContent = "";
       await sound();
+      keys.firstElementChild.focus({ preventScroll: true });
     }
 
     async function sound(before = "") {
@@ -220,6 +222,7 @@
       begins.hidden = false;
       shown.style.visibility = "";
       next.textContent = "Another word";
+      next.focus({ preventScroll: true });
       await finish();
     }
 

@@ -173,6 +173,7 @@
     }
 
     async function take() {
+      asked.textContent = "";
       const name = sound.value;
       singing.hidden = name !== "vowel";
       const taken = name === "vowel" ? vowel(mouth.value, height.value, RATE, 1) : name === "own" ? own : fit((await read(CLIPS[name])).audio, RATE);

@@ -37,7 +37,7 @@
     const group = digit.map((one, i) => `${one} ${voice[i]}`);
     const SAID = {
       chapter: "This is the chapter\u2019s own map.",
-      spotter: "Tight heaps, a digit each: the model of the page \u201cSay a digit\u201d keeps the word and forgets the voice. Its map is of the mean of its embedding over the word. The rings are still the mistakes of this chapter\u2019s model.",
+      spotter: "Tight heaps, a digit each; coloured by voice, each heap falls into a patch for each voice. So the model of the page \u201cSay a digit\u201d tells the words apart, and keeps the voice as well. Its map is of the mean of its embedding over the word. The rings are still the mistakes of this chapter\u2019s model.",
     };
 
     let map = "chapter", colour = "digit", current = null, own = null, sound = null;
@@ -115,7 +115,7 @@
       pen.textAlign = "center";
       pen.textBaseline = "middle";
       pen.font = "bold 13px sans-serif";
-      const looking = canvas.matches(":hover, :focus");
+      const looking = canvas.matches(":hover, :focus-visible");
       const chosen = !looking || current === null || current === OWN || colour === "right" ? null : kind[current];
       for (let i = 0; i < count; i++) {
         pen.globalAlpha = chosen === null || kind[i] === chosen ? 1 : 0.4; // what shares the colour of the chosen one stands out
@@ -308,13 +308,15 @@
       note.hidden = false;
       choose(OWN);
       asked.textContent = "";
-      canvas.focus(); // and so scrolled to
+      canvas.focus({ preventScroll: true });
+      line.scrollIntoView({ block: "start" }); // the answer, and the map below it
     }
     const note = element("p", "map-note", "A finished map has no place for a new word. Yours stands at the mean of the five nearest in the embedding, one of each word and voice; the nearer, the more it counts. Lines lead to them, the thicker the nearer. A thick line that is long says: on this map there is no right place for your word.");
     note.hidden = true;
     stage.append(note);
 
     function reset() {
+      clearTimeout(later);
       own = current = from = null;
       shift = 1;
       map = "chapter";

@@ -25,10 +25,10 @@
   }
 
   figure("sample", (stage) => {
-    let random, drawn; // all tests since the last change, the newest last
+    let random, drawn, lowest; // all tests since the last change, the newest last, and the lowest number among them
     const controls = element("div", "moving-controls"), presses = element("div", "moving-presses");
     const people = element("div", "sample-people"), tests = element("div", "sample-tests");
-    const lead = element("p", "", "A model names 95 % of what all people say: here that is known. Each test asks a few of them, and puts two intervals around what it finds. Draw a thousand: how often does each interval hold the truth? Then ask for more clips of each speaker. Then ask more speakers.");
+    const lead = element("p", "", "Here the truth is known: of all that people say, a model names 95 % rightly. Each test asks a few of them, and puts two intervals around what it finds. Draw a thousand: how often does each interval hold the truth? Then ask for more clips of each speaker. Then ask more speakers.");
     stage.append(lead, controls);
     const set = {
       speakers: slider(controls, { label: "speakers in a test", min: 2, max: 40, value: 6, on: reset }),
@@ -44,17 +44,22 @@
     });
     const said = status(stage);
     said.classList.add("sample-status");
-    const key = `The dashed line is the truth. A dot is what a test found. Thick and orange: the interval misses the truth. Of many tests the last ${SHOWN} are drawn.`;
+    const key = `The dashed line is the truth. Below, a dot is what a test found. Thick and orange: the interval misses the truth. Of many tests the last ${SHOWN} are drawn.`;
     stage.append(people, tests, element("p", "", key));
 
     function reset() {
       random = window.d3.randomLcg(SEED / 10);
       drawn = [];
+      lowest = 1;
       more(1);
     }
     function more(number) {
       const plan = { speakers: set.speakers.value, clips: set.clips.value, spread: spread.value };
-      for (let i = 0; i < number; i++) drawn.push(draw(random, plan));
+      for (let i = 0; i < number; i++) {
+        const test = draw(random, plan);
+        lowest = Math.min(lowest, ...test.shares, ...test.intervals.map((one) => one.low));
+        drawn.push(test);
+      }
       show();
     }
 
@@ -66,7 +71,6 @@
         drawn.length === 1
           ? `This test found ${percent(last.share)}. The interval that respects speakers goes from ${percent(ours.low)} to ${percent(ours.high)}, the one that counts clips from ${percent(naive.low)} to ${percent(naive.high)}. The truth is 95 %.`
           : `Of ${drawn.length.toLocaleString("en")} tests, the interval that respects speakers held the truth in ${percent(held[0] / drawn.length)}, the one that counts clips in ${percent(held[1] / drawn.length)}. Both promise 95 %.${drawn.length > MANY / 2 && held[0] < FEWER * drawn.length ? " So few speakers, so unlike: here even the first promises a little too much." : ""}`;
-      const lowest = Math.min(...drawn.flatMap(({ shares, intervals }) => [...shares, ...intervals.map((one) => one.low)]));
       const from = lowest < 0.6 ? 0 : 0.6, every = (1 - from) / 4;
       const axis = { domain: [from, 1], ticks: [1, 2, 3, 4].map((i) => from + i * every), tickFormat: (value) => `${Math.round(100 * value)} %`, label: null };
       const alike = new Map(); // how many dots stand at each share
