@@ -228,11 +228,10 @@ def groups(table: pd.DataFrame, by: str) -> Figure:
     fig, ax = _intervals(table, "recall", labels, 0.32, overall, s=areas, color=fill, edgecolor=BLUE)
     ax.set(xlabel=f"{ax.get_xlabel()}; dashed: all together", ylabel=by)
     alt = f"Recall by {by} with 95 % intervals, worst first, {overall:.1%} over all: {'; '.join(shown[:5])}."
-    caption = "Each dot is a group, as large as its number of clips."
     if small.any():
         alt += f" Hollow, as too small to say much: {', '.join(map(str, table.index[small]))}."
-        caption = caption.replace(".", "; a hollow dot says little.")
-    return describe(fig, alt, caption)
+    hollow = "; a hollow dot says little" if small.any() else ""
+    return describe(fig, alt, f"Each dot is a group, as large as its number of clips{hollow}.")
 
 
 def learning_curve(curves: dict[str, pd.DataFrame], by: str, caption: str) -> Figure:

@@ -49,10 +49,10 @@ def read_table(folder: Path, name: str = PREDICTIONS) -> pd.DataFrame:
     return pd.read_csv(folder / name, dtype={"speaker": str})
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Writes a table as CSV without its index, atomically."""
+def write_table(table: pd.DataFrame, path: Path, **options) -> None:
+    """Writes a table as CSV without its index, atomically; `options` as for pandas' `to_csv`."""
     with atomic_file(path) as temporary:
-        table.to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False, **options)
 
 
 def claim(

@@ -15,7 +15,7 @@ from spokendigits.clips import make_clips
 from spokendigits.corpora.corpus import PROBABILITIES
 from spokendigits.errors import CourseError
 from spokendigits.evaluation import recall_by
-from spokendigits.files import atomic_file, read_json, runs_folder
+from spokendigits.files import read_json, runs_folder
 from spokendigits.intervals import speaker_interval
 from spokendigits.recipe import AUGMENTATIONS, Recipe
 from spokendigits.runs import finished, read_table, write_table
@@ -158,9 +158,8 @@ def measure(
     people = People(folder or runs_folder() / "real-voices", progress)
     settings = {"recipe": SYNTHETIC.to_dict(), "seeds": seeds, "views": VIEWS}
     out = {"steps": {}, "without": {}, "splits": {}, "by_takes": {}, **(known or {})}
-    before = known and known["made"] | {
-        "recipe": Recipe(**known["made"]["recipe"]).to_dict()
-    }  # it may lack newer settings
+    # The recipe that is known may lack newer settings.
+    before = known and known["made"] | {"recipe": Recipe(**known["made"]["recipe"]).to_dict()}
     differs = [name for name, value in settings.items() if before and before.get(name) != value]
     if differs:
         raise CourseError(
@@ -292,8 +291,7 @@ def main() -> None:
     new = not known or len(known["splits"]) < len(SPLITS)
     measure(folder, known=known, keep=lambda measured: results.write("fsdd", measured))
     if new:
-        with atomic_file(path.with_name("splits.csv")) as temporary:
-            split_tables(folder).to_csv(temporary, index=False, float_format="%g")  # most chances are 0
+        write_table(split_tables(folder), path.with_name("splits.csv"), float_format="%g")  # most chances are 0
 
 
 if __name__ == "__main__":

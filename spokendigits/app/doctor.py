@@ -109,9 +109,8 @@ def _espeak() -> Iterator[Check]:
     voice = synthetic.SPEAKERS[0]
     words = synthetic.utterances(voice, takes=1, seed=0)[:1]
     with tempfile.TemporaryDirectory() as folder:
-        list(
-            espeak.speak_all([voice.job(folder, words)], 1)
-        )  # in a process of its own, so that this one has never spoken
+        # In a process of its own, so that this one has never spoken.
+        list(espeak.speak_all([voice.job(folder, words)], 1))
     yield Check(OK, "espeak-ng", f"{espeak.version()} speaks")
 
 

@@ -28,7 +28,7 @@
     const words = element("div", "break-words");
     const lead = "Disturb a word, play it, and ask the model what it hears. Begin with the noise: at which strength does the model give up, and when do you? Decibels say how far the voice lies above it.";
     stage.append(element("p", "", lead), words);
-    const heardLine = status(stage, "moving-asked");
+    const recorded = status(stage, "moving-asked");
     const options = CLIPS.map(([name, digit]) => [name, WORDS[digit]]);
     const word = choice(words, {
       label: "The word",
@@ -38,18 +38,18 @@
         const chosen = await spokenBy(name, CLIPS.find(([one]) => one === name)?.[1]);
         if (name !== word.value) return; // another was chosen meanwhile
         clip = chosen;
-        heardLine.textContent = "";
+        recorded.textContent = "";
         change();
       },
     });
     const own = word.box.lastElementChild; // until there is one, nobody can choose it
     own.hidden = true;
     press(words, "Say it yourself", async () => {
-      clip = { ...(await clipOf(await record(heardLine))), digit: null };
+      clip = { ...(await clipOf(await record(recorded))), digit: null };
       clips.set(VOICE, clip);
       own.hidden = false;
       word.value = VOICE;
-      heardLine.textContent = "This is your word. Disturb it.";
+      recorded.textContent = "This is your word. Disturb it.";
       change();
     });
 

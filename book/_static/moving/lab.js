@@ -122,7 +122,6 @@
     press(presses, "Record my word", async () => {
       const { audio, rate } = await record(asked);
       own = fit(resample(audio, rate, RATE), RATE);
-      asked.textContent = "";
       ownLabel.hidden = false;
       sound.value = "own";
       await take();

@@ -174,10 +174,10 @@
       const row = element("div", "moving-presses");
       beside.append(row);
       near.forEach((one) => press(row, `${WORDS[one.digit]} by ${one.speaker}, distance ${one.distance.toFixed(2)}`, () => void hear(one)));
-      const all = async () => {
+      const inTurn = async () => {
         for (const one of [word, ...near]) if (!(await hear(one))) return; // something else is to be heard
       };
-      press(row, "The word, then both", () => void all());
+      press(row, "The word, then both", () => void inTurn());
     }
 
     function drawScore() {
