@@ -1,8 +1,13 @@
 """What tests that open a real browser share."""
 
+import contextlib
+import functools
 import re
 import shutil
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -43,6 +48,26 @@ def barriers(page, within: str | None = None) -> set[tuple[str, str, str]]:
 def sideways(page) -> int:
     """By how many pixels a page is wider than its window."""
     return page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+
+
+@contextlib.contextmanager
+def served(folder: Path, late: str | None = None) -> Iterator[str]:
+    """The address of a server of a folder; what has `late` in its name comes after a second and a half."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(1.5 if late and late in self.path else 0)
+            super().do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 def status(page, name: str) -> str:

@@ -1,18 +1,14 @@
 """The figure "Break it" and its cut on the front page, in a real browser: they disturb as Python does, and hear as Python does."""
 
-import functools
-import http.server
 import json
 import re
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from browsing import NARROW, PROGRAM, QUIET, REDRAW, press
+from browsing import NARROW, PROGRAM, QUIET, REDRAW, press, served
 from scipy.signal import welch
 
 from spokendigits.clips import fit, read_audio
@@ -242,23 +238,13 @@ def test_picture_and_sound_move_before_the_model_is_asked_for_and_then_it_answer
 
 
 def test_of_two_words_the_one_chosen_last_is_shown_though_it_came_first(moved, html):
-    class Slow(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self):
-            time.sleep(1.5 * ("file-five" in self.path))
-            super().do_GET()
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Slow, directory=html)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = moved("break", folder=f"http://127.0.0.1:{server.server_port}")
+    with served(html, late="file-five") as address:
+        page = moved("break", folder=address)
         with page.expect_request_finished(lambda request: "file-five" in request.url):
             page.check(".break-words input[value^=five]")
             page.check(".break-words input[value^=nine]")
         page.wait_for_timeout(1000)  # it is decoded and drawn
         assert page.is_checked(".break-words input[value^=nine]") and "picture of nine" in label(page, "canvas")
-        server.shutdown()
 
 
 def test_a_slider_redraws_at_once_and_the_model_follows(moved, record_property):

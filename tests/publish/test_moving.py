@@ -1,13 +1,11 @@
 """The figures that move, in a real browser: the interval's samples, the price of a mistake, and what holds for all of them."""
 
 import functools
-import http.server
 import re
-import threading
 
 import numpy as np
 import pytest
-from browsing import NARROW, REDRAW, WIDE, barriers, drag, press, sideways, status
+from browsing import NARROW, REDRAW, WIDE, barriers, drag, press, served, sideways, status
 
 from spokendigits import lanes
 from spokendigits.intervals import speaker_interval, wilson
@@ -49,12 +47,9 @@ def test_no_barrier_and_nothing_sideways(moved, name):
 
 @pytest.mark.parametrize("name", MOVING)
 def test_it_works_from_a_server_and_without_scripts_a_sentence_stays(moved, opened, places, html, name):
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=html)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = moved(name, folder=f"http://127.0.0.1:{server.server_port}")
+    with served(html) as address:
+        page = moved(name, folder=address)
         assert page.locator(f".{name}-stage button").count() > 0
-        server.shutdown()
 
 
 def test_a_figure_is_not_printed_and_is_on_no_slide():

@@ -4,14 +4,12 @@ import base64
 import functools
 import gzip
 import hashlib
-import http.server
 import io
 import json
 import os
 import re
 import shutil
 import tarfile
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import onnx
 import pytest
 import soundfile
 import soxr
-from browsing import NARROW, PROGRAM, QUIET, WIDE, barriers, files_asked, sideways
+from browsing import NARROW, PROGRAM, QUIET, WIDE, barriers, files_asked, served, sideways
 
 from spokendigits.app import prediction
 from spokendigits.clips import fit, read_audio
@@ -740,17 +738,11 @@ def test_page_and_model_together_are_at_most_nine_megabytes(say, opened, ten):
 
 
 def test_it_works_from_a_server_too(say, html, ten):
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=html)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = say(folder=f"http://127.0.0.1:{server.server_port}")
+    with served(html) as address:
+        page = say(folder=address)
         from_server = give(page, ten[0])
         page.click("article h1")  # a browser plays and hears for whoever has touched the page
         assert page.evaluate(WORKLETS) == 1, "what listens on its own thread loses nothing, and every server may use it"
-        server.shutdown()
     assert from_server == give(say(), ten[0])
 
 
