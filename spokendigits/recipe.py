@@ -52,7 +52,7 @@ class Recipe(BaseModel):
     # architecture
     backbone: str = "resnet50.a1_in1k"
     weights: str = "auto"  # auto, imagenet, none, or a file
-    freeze: bool = False  # only the last layer learns
+    freeze: Literal[False, True, "half"] = False  # only the last layer learns; "half": and the later half of the others
     pool: Literal["avg", "max"] = "avg"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     # training

@@ -67,7 +67,10 @@ class Learner:
         self.classifier, self.recipe = classifier.to(device), classifier.recipe
         self.classifier.backbone.to(memory_format=torch.channels_last)  # the layout that convolutions are fastest in
         if self.recipe.freeze:
-            self.classifier.backbone.requires_grad_(False).get_classifier().requires_grad_(True)
+            weights = list(self.classifier.backbone.requires_grad_(False).parameters())
+            later = weights[len(weights) // 2 :] if self.recipe.freeze == "half" else []
+            for weight in [*later, *self.classifier.backbone.get_classifier().parameters()]:
+                weight.requires_grad_(True)
         learns = [weight for weight in self.classifier.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
             learns, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay, fused=True

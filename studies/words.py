@@ -258,6 +258,8 @@ def strangers(results: dict) -> dict[str, str]:
         "strangers_mb": f"{results['bytes'] / 1e6:.1f}",
         "strangers_parameters": f"{results['parameters']:,}",
         "strangers_minutes": f"{results['made']['training'] / 60:.0f}",
+        "strangers_alone_minutes": f"{results['made']['alone']['training'] / 60:.0f}",
+        "strangers_alone_device": results["made"]["alone"]["device"],
         **origin("strangers", results["made"]["device"], results["made"]),
     }
 

@@ -126,15 +126,20 @@ def test_a_package_that_is_not_there_or_damaged(backbone, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("freeze", [True, "half"])
 @pytest.mark.parametrize("backbone", [PHOTOGRAPHS, SPEECH])
-def test_what_is_frozen_stays_and_the_last_layer_learns(backbone, tones, tmp_path):
+def test_what_is_frozen_stays_and_the_last_layer_learns(backbone, freeze, tones, tmp_path):
     recipe = SPEECH_RECIPE.but(backbone=backbone, normalization="clip", epochs=1, batch_size=8, takes=None)
+    recipe = recipe.but(freeze=freeze)
     before = create(recipe)
     clips = make_clips(tones, recipe, progress=False)
     after = train(recipe, tones, clips, split(tones, "speaker"), tmp_path / "run", progress=False)
     last = next(name for name, part in after.backbone.named_modules() if part is after.backbone.get_classifier())
+    weights = [name for name, _ in before.backbone.named_parameters()]
+    later = set(weights[len(weights) // 2 :] if freeze == "half" else ())
     for name, value in before.backbone.state_dict().items():
-        assert torch.equal(value, after.backbone.state_dict()[name]) != name.startswith(f"{last}."), name
+        learns = name in later or name.startswith(f"{last}.")
+        assert torch.equal(value, after.backbone.state_dict()[name]) != learns, name
     run = read_json(tmp_path / "run" / "run.json")
     assert run["backbone"] == backbone and run["weights"] == ("speech" if backbone == SPEECH else "imagenet")
 

@@ -21,7 +21,7 @@ WIDTH, KERNEL, DROPOUT = 128, 3, 0.3
 class Spotter(nn.Module):
     """Waveforms [batch, samples] (as of `LogMel`) to logarithms of the symbols' chances, [batch, steps, SYMBOLS]."""
 
-    def __init__(self, recipe: Recipe | None = None):
+    def __init__(self, recipe: Recipe | None = None, dropout: float = DROPOUT):
         super().__init__()
         self.recipe = recipe or Recipe.preset("speech")
         self.frontend, self.embedding = LogMel(self.recipe), create(self.recipe).backbone
@@ -29,10 +29,10 @@ class Spotter(nn.Module):
         features = self.embedding.feature_info[0]["num_chs"]
         self.head = nn.Sequential(
             nn.BatchNorm1d(features),
-            nn.Dropout(DROPOUT),
+            nn.Dropout(dropout),
             nn.Conv1d(features, WIDTH, KERNEL, padding=KERNEL // 2),
             nn.ReLU(),
-            nn.Dropout(DROPOUT),
+            nn.Dropout(dropout),
             nn.Conv1d(WIDTH, SYMBOLS, KERNEL, padding=KERNEL // 2),
         )
 
